@@ -1,0 +1,225 @@
+package vine
+
+import (
+	"go/ast"
+	"go/format"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/vine-mesh/vine"
+
+// A room is one package: what it may import of this module, which third-party modules have their
+// home in it, and whether it is pure. docs/architecture.md says why.
+type room struct {
+	imports string // packages of this module, without the module path
+	homes   string // third-party modules, by prefix
+	pure    bool
+}
+
+// rooms is the import table. A package that is not listed fails the test.
+var rooms = map[string]room{
+	"tables":                   {pure: true, homes: "github.com/fxamacker/cbor/v2 golang.org/x/crypto"},
+	"tables/fib":               {pure: true, homes: "github.com/gaissmai/bart"},
+	"tables/tablestest":        {imports: "tables"},
+	"policy":                   {pure: true, imports: "tables"},
+	"transport":                {pure: true, imports: "tables transport/frame transport/secure"},
+	"transport/frame":          {pure: true, imports: "tables"},
+	"transport/secure":         {pure: true, imports: "tables transport/frame", homes: "github.com/flynn/noise golang.org/x/crypto"},
+	"transport/underlay":       {homes: "golang.org/x/sys"},
+	"transport/transporttest":  {imports: "transport/underlay"},
+	"mesh":                     {pure: true, imports: "tables"},
+	"mesh/gossip":              {imports: "tables mesh/serfrpc", homes: "github.com/hashicorp"},
+	"mesh/gossip/gossiptest":   {imports: "tables mesh/gossip"},
+	"mesh/serfrpc":             {homes: "github.com/hashicorp/go-msgpack"},
+	"node":                     {imports: "tables policy transport transport/frame transport/secure transport/underlay mesh mesh/gossip mesh/serfrpc node/capture node/control node/forward node/state", homes: "golang.org/x/sync golang.org/x/sys"},
+	"node/nodetest":            {imports: "tables policy transport/transporttest transport/underlay node node/capture node/capture/capturetest node/control node/state"},
+	"node/capture":             {},
+	"node/capture/capturetest": {imports: "node/capture"},
+	"node/capture/netnstest":   {homes: "github.com/vishvananda golang.org/x/sys"},
+	"node/capture/hostnet":     {homes: "github.com/vishvananda golang.org/x/sys"},
+	"node/capture/netstack":    {imports: "node/capture", homes: "gvisor.dev/gvisor"},
+	"node/capture/tun":         {imports: "node/capture", homes: "github.com/songgao/water golang.org/x/sys"},
+	"node/config":              {homes: "github.com/BurntSushi/toml"},
+	"node/control":             {imports: "tables", homes: "golang.org/x/sys"},
+	"node/forward":             {pure: true, imports: "tables tables/fib"},
+	"node/state":               {homes: "golang.org/x/sys"},
+}
+
+// impure are the packages that a pure package may not import: with them come goroutines, clocks,
+// I/O or randomness of its own.
+var impure = []string{"net", "os", "sync", "context", "crypto/rand", "log", "log/slog", "syscall", "os/exec"}
+
+// clocks are the functions of package time that read the clock or wait for it.
+var clocks = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"}
+
+// source is one parsed Go file that is not a test.
+type source struct {
+	dir  string // slash-separated, relative to the root
+	name string
+	text []byte
+	file *ast.File
+}
+
+func sources(t *testing.T, tests bool) (list []source, files *token.FileSet) {
+	t.Helper()
+	files = token.NewFileSet()
+	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && p != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(p, ".go") || strings.HasSuffix(p, "_test.go") != tests && !tests {
+			return nil
+		}
+		text, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(files, p, text, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		list = append(list, source{path.Dir(filepath.ToSlash(p)), filepath.Base(p), text, f})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) < 50 {
+		t.Fatalf("only %d files found: the test runs in the wrong place", len(list))
+	}
+	return list, files
+}
+
+func TestImports(t *testing.T) {
+	list, _ := sources(t, false)
+	for _, s := range list {
+		if s.dir == "cmd/vine" || strings.HasPrefix(s.dir, "internal/") || s.dir == "." {
+			continue // the command wires everything together
+		}
+		r, ok := rooms[s.dir]
+		if !ok {
+			t.Errorf("package %s is not in the import table", s.dir)
+			continue
+		}
+		for _, spec := range s.file.Imports {
+			p, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch own, ours := strings.CutPrefix(p, module+"/"); {
+			case ours && !slices.Contains(strings.Fields(r.imports), own):
+				t.Errorf("%s/%s imports %s: not in the import table", s.dir, s.name, own)
+			case !ours && strings.Contains(strings.Split(p, "/")[0], ".") && !atHome(r, p):
+				t.Errorf("%s/%s imports %s, which has its home elsewhere", s.dir, s.name, p)
+			case r.pure && slices.Contains(impure, p):
+				t.Errorf("%s/%s imports %s: the package is pure", s.dir, s.name, p)
+			}
+		}
+	}
+}
+
+func atHome(r room, p string) bool {
+	return slices.ContainsFunc(strings.Fields(r.homes), func(home string) bool { return p == home || strings.HasPrefix(p, home+"/") })
+}
+
+// TestPurity finds goroutines, clock reads and global randomness in pure packages.
+func TestPurity(t *testing.T) {
+	list, files := sources(t, false)
+	for _, s := range list {
+		if !rooms[s.dir].pure {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				t.Errorf("%s: a go statement in a pure package", files.Position(n.Pos()))
+			case *ast.CallExpr:
+				sel, ok := n.Fun.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				pkg, ok := sel.X.(*ast.Ident)
+				if !ok || pkg.Obj != nil {
+					return true
+				}
+				if pkg.Name == "time" && slices.Contains(clocks, sel.Sel.Name) {
+					t.Errorf("%s: time.%s in a pure package", files.Position(n.Pos()), sel.Sel.Name)
+				}
+				if pkg.Name == "rand" && !strings.HasPrefix(sel.Sel.Name, "New") {
+					t.Errorf("%s: rand.%s uses global randomness in a pure package", files.Position(n.Pos()), sel.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+}
+
+// TestPackageComments wants exactly one package comment in each package.
+func TestPackageComments(t *testing.T) {
+	list, _ := sources(t, false)
+	comments := map[string]int{}
+	for _, s := range list {
+		if s.file.Doc != nil {
+			comments[s.dir]++
+		} else {
+			comments[s.dir] += 0
+		}
+	}
+	for dir, n := range comments {
+		if n != 1 {
+			t.Errorf("package %s has %d package comments, want 1", dir, n)
+		}
+	}
+}
+
+func TestFormat(t *testing.T) {
+	list, _ := sources(t, true)
+	for _, s := range list {
+		want, err := format.Source(s.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(want) != string(s.text) {
+			t.Errorf("%s/%s is not formatted: run gofmt -w", s.dir, s.name)
+		}
+	}
+}
+
+// TestNoWaiting forbids time.Sleep in tests outside a synctest bubble, as far as it can tell by package: a test that sleeps is slow
+// when it passes and flaky when it does not.
+func TestNoWaiting(t *testing.T) {
+	list, files := sources(t, true)
+	bubbles := map[string]bool{} // packages whose tests run in bubbles
+	for _, s := range list {
+		if strings.Contains(string(s.text), "testing/synctest") {
+			bubbles[s.dir] = true
+		}
+	}
+	for _, s := range list {
+		if !strings.HasSuffix(s.name, "_test.go") || bubbles[s.dir] {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if call, ok := n.(*ast.CallExpr); ok {
+				if sel, ok := call.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "Sleep" {
+					if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == "time" {
+						t.Errorf("%s: time.Sleep in a test", files.Position(n.Pos()))
+					}
+				}
+			}
+			return true
+		})
+	}
+}
