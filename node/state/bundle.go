@@ -1,0 +1,194 @@
+package state
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	bundleDir    = "documents"
+	setDir       = "installed"
+	bundleSuffix = ".bundle"
+	bundleMagic  = "vine bundle 1\n"
+	// documentBytesMax bounds one document read back; it is above every cap of package tables.
+	documentBytesMax = 1 << 20
+)
+
+var errDamaged = errors.New("bundle is damaged")
+
+// Append stores documents as one bundle: after a crash all of them are there, or none.
+func (d *Dir) Append(documents ...[]byte) error {
+	if len(documents) == 0 {
+		return nil
+	}
+	if err := writeFile(d.bundlePath(d.next), appendBundle(nil, documents)); err != nil {
+		return err
+	}
+	d.next++
+	return nil
+}
+
+// Load returns every document on disk, oldest bundle first, and the names of damaged bundles,
+// which it sets aside. It also removes temporary files that a crash left.
+func (d *Dir) Load() (documents [][]byte, damaged []string, err error) {
+	numbers, err := d.bundles()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, n := range numbers {
+		path := d.bundlePath(n)
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return nil, nil, fmt.Errorf("load documents: %w", err)
+		}
+		docs, err := parseBundle(content)
+		if err != nil {
+			damaged = append(damaged, filepath.Base(path))
+			if err := os.Rename(path, path+".bad"); err != nil {
+				return nil, nil, fmt.Errorf("set damaged bundle aside: %w", err)
+			}
+			continue
+		}
+		documents = append(documents, docs...)
+	}
+	if len(numbers) > 0 {
+		d.next = numbers[len(numbers)-1] + 1
+	}
+	return documents, damaged, nil
+}
+
+// Bundles returns how many bundles are on disk: a measure of when to call Compact.
+func (d *Dir) Bundles() int {
+	numbers, err := d.bundles()
+	if err != nil {
+		return 0
+	}
+	return len(numbers)
+}
+
+// Compact replaces every bundle by one that holds documents. A crash on the way leaves the old
+// bundles beside the new one, which Load reads in order with the same result.
+func (d *Dir) Compact(documents [][]byte) error {
+	old, err := d.bundles()
+	if err != nil {
+		return err
+	}
+	if err := d.Append(documents...); err != nil {
+		return err
+	}
+	for _, n := range old {
+		if err := os.Remove(d.bundlePath(n)); err != nil {
+			return fmt.Errorf("compact documents: %w", err)
+		}
+	}
+	return syncDir(filepath.Join(d.path, bundleDir))
+}
+
+// SetSet stores documents as the set called name, replacing the one of that name: after a crash
+// there is the old set or the new one.
+func (d *Dir) SetSet(name string, documents [][]byte) error {
+	if err := os.MkdirAll(filepath.Join(d.path, setDir), 0o700); err != nil {
+		return fmt.Errorf("store set: %w", err)
+	}
+	return writeFile(filepath.Join(d.path, setDir, name+bundleSuffix), appendBundle(nil, documents))
+}
+
+// Sets returns every set on disk. A damaged one is left out.
+func (d *Dir) Sets() ([][][]byte, error) {
+	names, err := filepath.Glob(filepath.Join(d.path, setDir, "*"+bundleSuffix))
+	if err != nil {
+		return nil, err
+	}
+	var sets [][][]byte
+	for _, name := range names {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("load set: %w", err)
+		}
+		if documents, err := parseBundle(content); err == nil {
+			sets = append(sets, documents)
+		}
+	}
+	return sets, nil
+}
+
+// RemoveSet removes the set called name, if there is one.
+func (d *Dir) RemoveSet(name string) error {
+	err := os.Remove(filepath.Join(d.path, setDir, name+bundleSuffix))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (d *Dir) bundlePath(n uint64) string {
+	return filepath.Join(d.path, bundleDir, fmt.Sprintf("%012d%s", n, bundleSuffix))
+}
+
+// bundles returns the numbers of the bundles on disk, sorted.
+func (d *Dir) bundles() ([]uint64, error) {
+	entries, err := os.ReadDir(filepath.Join(d.path, bundleDir))
+	if err != nil {
+		return nil, fmt.Errorf("list documents: %w", err)
+	}
+	var numbers []uint64
+	for _, e := range entries {
+		name := e.Name()
+		if strings.HasPrefix(name, ".tmp-") {
+			os.Remove(filepath.Join(d.path, bundleDir, name))
+			continue
+		}
+		text, ok := strings.CutSuffix(name, bundleSuffix)
+		if !ok {
+			continue
+		}
+		if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// appendBundle encodes a bundle: the magic line, each document behind its 4-byte big-endian
+// length, and the SHA-256 of all that.
+func appendBundle(b []byte, documents [][]byte) []byte {
+	start := len(b)
+	b = append(b, bundleMagic...)
+	for _, doc := range documents {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(doc)))
+		b = append(b, doc...)
+	}
+	sum := sha256.Sum256(b[start:])
+	return append(b, sum[:]...)
+}
+
+func parseBundle(b []byte) ([][]byte, error) {
+	if len(b) < len(bundleMagic)+sha256.Size || !bytes.HasPrefix(b, []byte(bundleMagic)) {
+		return nil, errDamaged
+	}
+	body, tail := b[:len(b)-sha256.Size], b[len(b)-sha256.Size:]
+	if sum := sha256.Sum256(body); !bytes.Equal(sum[:], tail) {
+		return nil, errDamaged
+	}
+	var documents [][]byte
+	for body = body[len(bundleMagic):]; len(body) > 0; {
+		if len(body) < 4 {
+			return nil, errDamaged
+		}
+		n := binary.BigEndian.Uint32(body)
+		if body = body[4:]; n > documentBytesMax || uint64(n) > uint64(len(body)) {
+			return nil, errDamaged
+		}
+		documents, body = append(documents, body[:n:n]), body[n:]
+	}
+	return documents, nil
+}

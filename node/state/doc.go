@@ -1,0 +1,15 @@
+// Package state keeps a VR's directory on disk: its keys, its boot count and the documents it
+// holds, as they came.
+//
+// Documents are written in bundles. A bundle is one file made by one temporary file, one fsync,
+// a rename and an fsync of the directory, so after a crash it is there whole or not at all: the
+// documents of one VN version never come back half. A bundle ends in a SHA-256 of what stands
+// before it; one that does not match is set aside with the suffix ".bad" and reported, since its
+// documents can be had again from any other VR.
+//
+// The highest version of every document stays on disk, so the documents are their own high-water
+// marks: a VR that loads them refuses to go back.
+//
+// Only the owner may read the directory. The package has no goroutine; a Dir is used by one
+// goroutine at a time. It knows nothing of what documents mean.
+package state

@@ -1,0 +1,162 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func open(t *testing.T, path string) *Dir {
+	t.Helper()
+	d, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func load(t *testing.T, d *Dir) (docs []string, damaged []string) {
+	t.Helper()
+	raw, damaged, err := d.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range raw {
+		docs = append(docs, string(r))
+	}
+	return docs, damaged
+}
+
+func TestDocumentsComeBackInOrder(t *testing.T) {
+	path := t.TempDir()
+	d := open(t, path)
+	if err := d.Append([]byte("a"), []byte("b")); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Append([]byte("c")); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	d = open(t, path)
+	if docs, damaged := load(t, d); !slices.Equal(docs, []string{"a", "b", "c"}) || damaged != nil {
+		t.Fatalf("loaded %q, damaged %q", docs, damaged)
+	}
+	if err := d.Compact([][]byte{[]byte("b"), []byte("c")}); err != nil {
+		t.Fatal(err)
+	}
+	if docs, _ := load(t, d); !slices.Equal(docs, []string{"b", "c"}) || d.Bundles() != 1 {
+		t.Fatalf("after compaction: %q in %d bundles", docs, d.Bundles())
+	}
+}
+
+// TestTornBundleIsSetAside tries every truncation and a flip of every byte: a bundle comes back
+// whole or not at all.
+func TestTornBundleIsSetAside(t *testing.T) {
+	whole := appendBundle(nil, [][]byte{[]byte("first"), []byte("second")})
+	for n := range whole {
+		if _, err := parseBundle(whole[:n]); err == nil {
+			t.Fatalf("bundle cut to %d bytes was read", n)
+		}
+		flipped := bytes.Clone(whole)
+		flipped[n] ^= 1
+		if _, err := parseBundle(flipped); err == nil {
+			t.Fatalf("bundle with byte %d changed was read", n)
+		}
+	}
+
+	path := t.TempDir()
+	d := open(t, path)
+	for _, doc := range []string{"a", "b"} {
+		if err := d.Append([]byte(doc)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Truncate(d.bundlePath(1), 20); err != nil {
+		t.Fatal(err)
+	}
+	docs, damaged := load(t, d)
+	if !slices.Equal(docs, []string{"b"}) || len(damaged) != 1 {
+		t.Fatalf("loaded %q, damaged %q", docs, damaged)
+	}
+	if _, damaged := load(t, d); damaged != nil {
+		t.Fatalf("damaged bundle was not set aside: %q", damaged)
+	}
+}
+
+func TestOneProcessAtATime(t *testing.T) {
+	path := t.TempDir()
+	d := open(t, path)
+	if _, err := Open(path); !errors.Is(err, ErrInUse) {
+		t.Fatalf("second Open: %v, want ErrInUse", err)
+	}
+	d.Close()
+	open(t, path)
+}
+
+func TestBootCountsUp(t *testing.T) {
+	path := t.TempDir()
+	for want := uint64(1); want <= 3; want++ {
+		d := open(t, path)
+		got, err := d.Boot()
+		if err != nil || got != want {
+			t.Fatalf("Boot = %d, %v, want %d", got, err, want)
+		}
+		d.Close()
+	}
+	if err := os.WriteFile(filepath.Join(path, "boot"), []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, path).Boot(); err == nil {
+		t.Fatal("a damaged boot count was taken for zero: old handshakes could be replayed")
+	}
+}
+
+func TestKeyFiles(t *testing.T) {
+	d := open(t, t.TempDir())
+	if _, ok, err := d.Key("identity"); ok || err != nil {
+		t.Fatalf("absent key: %v, %v", ok, err)
+	}
+	want := [32]byte{1, 2, 3}
+	if err := d.SetKey("identity", want); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok, err := d.Key("identity"); got != want || !ok || err != nil {
+		t.Fatalf("Key = %v, %v, %v", got, ok, err)
+	}
+	if err := d.SetKey("identity", [32]byte{9}); err == nil {
+		t.Fatal("a key was overwritten")
+	}
+	path := d.keyPath("identity")
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.Key("identity"); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Fatalf("a key open to others: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("secret-canary"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	os.Chmod(path, 0o600)
+	if _, _, err := d.Key("identity"); err == nil || strings.Contains(err.Error(), "canary") {
+		t.Fatalf("a damaged key: %v", err)
+	}
+}
+
+func FuzzBundle(f *testing.F) {
+	f.Add(appendBundle(nil, [][]byte{[]byte("a"), {}, bytes.Repeat([]byte("x"), 300)}))
+	f.Add([]byte(bundleMagic))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		docs, err := parseBundle(b)
+		if err != nil {
+			return
+		}
+		if got := appendBundle(nil, docs); !bytes.Equal(got, b) {
+			t.Fatalf("parse and append changed the bytes:\n%x\n%x", b, got)
+		}
+	})
+}
