@@ -1,0 +1,201 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// DefaultPort is the UDP port of a VR: "VINE" on a telephone keypad.
+const DefaultPort = 8463
+
+// A Config is a checked configuration. It is immutable.
+type Config struct {
+	State   string // directory
+	Control string // path of the unix socket
+
+	Listen    netip.AddrPort
+	Endpoints []netip.AddrPort // as declared; empty: find out
+	Kind      string           // "auto", "regular" or "limited"
+	Joinable  bool
+
+	Capture     string // "tun" or "none"
+	Device      string
+	MTU         int // bytes
+	Attachments []Attachment
+
+	RPC      netip.AddrPort // invalid: off
+	RPCToken string
+
+	AutoAdmit string // "invite", "open" or "never"
+
+	LogLevel slog.Level
+	LogJSON  bool
+}
+
+// An Attachment is a LAN interface and the VNs it serves.
+type Attachment struct {
+	Interface string
+	VNs       []string // names; empty: all
+	Device    string   // its own TUN device; empty: the common one
+}
+
+// DefaultPath returns where the configuration file is looked for: /etc/vine/vine.toml for root,
+// else under XDG_CONFIG_HOME.
+func DefaultPath() string {
+	if os.Geteuid() == 0 {
+		return "/etc/vine/vine.toml"
+	}
+	return filepath.Join(xdg("XDG_CONFIG_HOME", ".config"), "vine", "vine.toml")
+}
+
+// DefaultState returns the default state directory. A service manager's STATE_DIRECTORY counts.
+func DefaultState() string {
+	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
+		return dir
+	}
+	if os.Geteuid() == 0 {
+		return "/var/lib/vine"
+	}
+	return filepath.Join(xdg("XDG_STATE_HOME", ".local/state"), "vine")
+}
+
+// DefaultControl returns the default control socket. A service manager's RUNTIME_DIRECTORY counts.
+func DefaultControl() string {
+	if dir := os.Getenv("RUNTIME_DIRECTORY"); dir != "" {
+		return filepath.Join(dir, "vine.sock")
+	}
+	if os.Geteuid() == 0 {
+		return "/run/vine/vine.sock"
+	}
+	dir := os.Getenv("XDG_RUNTIME_DIR")
+	if dir == "" {
+		dir = filepath.Join(os.TempDir(), fmt.Sprintf("vine-%d", os.Geteuid()))
+	}
+	return filepath.Join(dir, "vine", "vine.sock")
+}
+
+func xdg(env, fallback string) string {
+	if dir := os.Getenv(env); dir != "" {
+		return dir
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return filepath.Join(os.TempDir(), fallback)
+	}
+	return filepath.Join(home, fallback)
+}
+
+var nameRE = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
+
+// check turns raw into a Config, or returns every problem it has. where gives the line of a key.
+func (raw *rawFile) check(where func(key string) string) (Config, error) {
+	var problems []error
+	bad := func(key, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("%s%s: %s", where(key), key, fmt.Sprintf(format, args...)))
+	}
+	oneOf := func(key, value string, allowed ...string) string {
+		for _, a := range allowed {
+			if value == a {
+				return value
+			}
+		}
+		bad(key, "%q is not one of %s", value, strings.Join(allowed, ", "))
+		return ""
+	}
+	c := Config{
+		State: raw.State, Control: raw.Control,
+		Kind:     oneOf("underlay.kind", raw.Underlay.Kind, "auto", "regular", "limited"),
+		Joinable: raw.Underlay.Joinable,
+		Capture:  oneOf("capture.kind", raw.Capture.Kind, "tun", "none"),
+		Device:   raw.Capture.Device, MTU: raw.Capture.MTU,
+		RPCToken:  raw.Gossip.Token,
+		AutoAdmit: oneOf("authority.auto_admit", raw.Authority.AutoAdmit, "invite", "open", "never"),
+		LogJSON:   oneOf("log.format", raw.Log.Format, "text", "json") == "json",
+	}
+	if c.State == "" {
+		c.State = DefaultState()
+	}
+	if c.Control == "" {
+		c.Control = DefaultControl()
+	}
+	if err := c.LogLevel.UnmarshalText([]byte(raw.Log.Level)); err != nil {
+		bad("log.level", "%q is not one of debug, info, warn, error", raw.Log.Level)
+	}
+	var err error
+	if c.Listen, err = netip.ParseAddrPort(raw.Underlay.Listen); err != nil {
+		bad("underlay.listen", "%q is not ADDRESS:PORT", raw.Underlay.Listen)
+	}
+	if len(raw.Underlay.Endpoints) > 8 {
+		bad("underlay.endpoints", "%d endpoints, at most 8 are announced", len(raw.Underlay.Endpoints))
+	}
+	for _, text := range raw.Underlay.Endpoints {
+		ep, err := ParseEndpoint(text)
+		if err != nil {
+			bad("underlay.endpoints", "%v", err)
+		}
+		c.Endpoints = append(c.Endpoints, ep)
+	}
+	if n := len(c.Device); n == 0 || n > 15 {
+		bad("capture.device", "%q has %d bytes; a device name has 1 to 15", c.Device, n)
+	}
+	if c.MTU < 1280 || c.MTU > 9000 {
+		bad("capture.mtu", "%d is not between 1280 and 9000", c.MTU)
+	}
+	if raw.Gossip.RPC != "" {
+		if c.RPC, err = netip.ParseAddrPort(raw.Gossip.RPC); err != nil {
+			bad("gossip.rpc", "%q is not ADDRESS:PORT", raw.Gossip.RPC)
+		} else if !c.RPC.Addr().IsLoopback() {
+			bad("gossip.rpc", "%s is not a loopback address; serf's protocol has no protection on a network", c.RPC)
+		}
+	}
+	c.Attachments = raw.attachments(bad)
+	if len(problems) > 0 {
+		return Config{}, errors.Join(problems...)
+	}
+	return c, nil
+}
+
+func (raw *rawFile) attachments(bad func(key, format string, args ...any)) []Attachment {
+	var list []Attachment
+	seen := map[string]bool{}
+	for _, a := range raw.Attachment {
+		if a.Interface == "" || len(a.Interface) > 15 {
+			bad("attachment.interface", "%q is not an interface name", a.Interface)
+		}
+		if key := a.Interface; seen[key] {
+			bad("attachment.interface", "%q stands twice", key)
+		}
+		seen[a.Interface] = true
+		for _, vn := range a.VNs {
+			if !nameRE.MatchString(vn) {
+				bad("attachment.vns", "%q is not a VN name: use a-z, 0-9 and -", vn)
+			}
+		}
+		if len(a.Device) > 15 {
+			bad("attachment.device", "%q has more than 15 bytes", a.Device)
+		}
+		list = append(list, Attachment{Interface: a.Interface, VNs: a.VNs, Device: a.Device})
+	}
+	return list
+}
+
+// ParseEndpoint reads ADDRESS or ADDRESS:PORT; without a port it is DefaultPort.
+func ParseEndpoint(text string) (netip.AddrPort, error) {
+	if ep, err := netip.ParseAddrPort(text); err == nil {
+		if ep.Port() == 0 {
+			return netip.AddrPort{}, fmt.Errorf("endpoint %q has port 0", text)
+		}
+		return ep, nil
+	}
+	addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("%q is not ADDRESS[:PORT]", text)
+	}
+	return netip.AddrPortFrom(addr, DefaultPort), nil
+}

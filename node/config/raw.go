@@ -1,0 +1,48 @@
+package config
+
+// The raw structs mirror the file. The tags are the documentation: doc is the meaning, def the
+// default as TOML text, both printed by AppendDefault.
+
+type rawFile struct {
+	State      string          `toml:"state" doc:"Directory of keys and documents. Empty: /var/lib/vine for root, else under XDG_STATE_HOME." def:"\"\""`
+	Control    string          `toml:"control" doc:"Unix socket of the management API. Empty: /run/vine/vine.sock for root, else under XDG_RUNTIME_DIR." def:"\"\""`
+	Underlay   rawUnderlay     `toml:"underlay" doc:"How this VR meets the Internet."`
+	Capture    rawCapture      `toml:"capture" doc:"How packets of the LAN reach this VR."`
+	Attachment []rawAttachment `toml:"attachment" doc:"LAN interfaces that this VR serves. Without any, one attachment serves every VN."`
+	Gossip     rawGossip       `toml:"gossip" doc:"Membership and the stock serf command."`
+	Authority  rawAuthority    `toml:"authority" doc:"Used only on the VR that holds the authority key."`
+	Log        rawLog          `toml:"log" doc:"What is written to standard error."`
+}
+
+type rawUnderlay struct {
+	Listen    string   `toml:"listen" doc:"UDP address and port to listen on." def:"\"[::]:8463\""`
+	Endpoints []string `toml:"endpoints" doc:"Addresses and ports at which other sites reach this VR, best first; at most 8. Empty: found out from what peers observe." def:"[]"`
+	Kind      string   `toml:"kind" doc:"regular: reachable from outside; limited: can only dial out; auto: find out." def:"\"auto\""`
+	Joinable  bool     `toml:"joinable" doc:"Answer newcomers that know only our address. Off: complete silence to strangers." def:"true"`
+}
+
+type rawCapture struct {
+	Kind   string `toml:"kind" doc:"tun: a TUN device (Linux, root); none: carry no packets of a LAN." def:"\"tun\""`
+	Device string `toml:"device" doc:"Name of the TUN device, at most 15 bytes." def:"\"vine0\""`
+	MTU    int    `toml:"mtu" doc:"Largest packet taken from the LAN, bytes. 1280 always passes; 1400 leaves room for the outer headers on a 1500-byte underlay." def:"1400"`
+}
+
+type rawAttachment struct {
+	Interface string   `toml:"interface" doc:"LAN interface, such as eth1." def:"\"\""`
+	VNs       []string `toml:"vns" doc:"Names of the VNs served here. Empty: all." def:"[]"`
+	Device    string   `toml:"device" doc:"A TUN device of its own, needed where one local address is in two VNs. Empty: the common one." def:"\"\""`
+}
+
+type rawGossip struct {
+	RPC   string `toml:"rpc" doc:"Loopback address for the stock serf command, read-only. Empty: off." def:"\"127.0.0.1:7373\""`
+	Token string `toml:"rpc_token" doc:"If set, serf must be called with -rpc-auth=TOKEN." def:"\"\""`
+}
+
+type rawAuthority struct {
+	AutoAdmit string `toml:"auto_admit" doc:"Who joins without a person's word: invite (holders of an invite), open (anybody), never." def:"\"invite\""`
+}
+
+type rawLog struct {
+	Level  string `toml:"level" doc:"debug, info, warn or error." def:"\"info\""`
+	Format string `toml:"format" doc:"text or json." def:"\"text\""`
+}
