@@ -44,7 +44,7 @@ var rooms = map[string]room{
 	"node/nodetest":            {imports: "tables policy transport/transporttest transport/underlay node node/capture node/capture/capturetest node/control node/state"},
 	"node/capture":             {},
 	"node/capture/capturetest": {imports: "node/capture"},
-	"node/capture/netnstest":   {homes: "github.com/vishvananda golang.org/x/sys"},
+	"node/capture/netnstest":   {homes: "golang.org/x/sys"},
 	"node/capture/hostnet":     {homes: "github.com/vishvananda golang.org/x/sys"},
 	"node/capture/netstack":    {imports: "node/capture", homes: "gvisor.dev/gvisor"},
 	"node/capture/tun":         {imports: "node/capture", homes: "github.com/songgao/water golang.org/x/sys"},
