@@ -115,7 +115,13 @@ func (s *Snapshot) compileVN(vn VNInput) (*network, error) {
 	if vn.Seal != tables.SealEncrypt && vn.Seal != tables.SealAuth {
 		return nil, refuse(vn.ID, "unknown seal %q", vn.Seal)
 	}
-	n := &network{id: vn.ID, seal: vn.Seal, local: make(map[netip.Addr]int, len(vn.Local))}
+	n := &network{
+		id: vn.ID, seal: vn.Seal, local: make(map[netip.Addr]int, len(vn.Local)),
+		known: make(map[netip.Addr]struct{}, len(vn.Members)),
+	}
+	for _, host := range vn.Members {
+		n.known[host] = struct{}{}
+	}
 	var b fib.Builder[*delivery]
 	for _, set := range vn.Sets {
 		if err := checkRouters(set.Routers); err != nil {

@@ -43,7 +43,8 @@ type Decision struct {
 
 // Decide says what becomes of the packet at the start of b, which a host behind the
 // attachment sent. The VN is the lowest, of those of the attachment that have the source as a
-// member, whose GNDT holds the destination and whose packets policy allows. Decide changes
+// member, whose GNDT holds the destination and whose packets policy allows; one that is known to
+// have the destination as a member comes first. Decide changes
 // nothing and does not allocate; a packet that is forwarded still needs DecrementTTL.
 func Decide(s *Snapshot, attachment int, b []byte) Decision {
 	p, drop := Parse(b)
@@ -90,20 +91,36 @@ func Decide(s *Snapshot, attachment int, b []byte) Decision {
 	return d
 }
 
-// route finds the VN of the packet among vns, which are sorted by ID, and its delivery set.
+// route finds the VN of the packet among vns, which are sorted by ID, and its delivery set: the
+// lowest VN that takes the packet and knows its destination, else the lowest that takes it. Where
+// two VNs hold one prefix of a site, only the first would reach a host that is in the second alone.
 func (s *Snapshot) route(vns []*network, p Packet) (*network, *delivery, Drop) {
 	drop := DropNoRoute
+	var lowest *network
+	var lowestSet *delivery
 	for _, n := range vns {
 		set, ok := n.gndt.Lookup(p.Dst)
 		if !ok {
 			continue
 		}
-		if s.policy == nil || s.policy(n.id, p) {
+		if s.policy != nil && !s.policy(n.id, p) {
+			drop = DropPolicy
+			continue
+		}
+		if len(vns) == 1 {
 			return n, set, DropNone
 		}
-		drop = DropPolicy
+		if _, known := n.known[p.Dst]; known {
+			return n, set, DropNone
+		}
+		if lowest == nil {
+			lowest, lowestSet = n, set
+		}
 	}
-	return nil, nil, drop
+	if lowest == nil {
+		return nil, nil, drop
+	}
+	return lowest, lowestSet, DropNone
 }
 
 // fit decides how the packet goes through a path of d.PathMTU.

@@ -249,6 +249,31 @@ func TestHostInTwoVNs(t *testing.T) {
 	}
 }
 
+// TestKnownMemberChoosesTheVN: two VNs hold one prefix of the other site. A packet for a host that
+// is in the second alone must go in the second, though the first would take it.
+func TestKnownMemberChoosesTheVN(t *testing.T) {
+	in := Input{
+		Self: 1, Space: []netip.Prefix{prefix("172.16.0.0/16")},
+		VNs: []VNInput{
+			{ID: 1, Seal: tables.SealEncrypt, Sets: []Set{set(1, "172.16.0.0/24"), set(2, "172.16.10.0/24")}, Local: hosts(0, "172.16.0.10")},
+			{ID: 2, Seal: tables.SealEncrypt, Sets: []Set{set(1, "172.16.0.0/24"), set(2, "172.16.10.0/24")}, Local: hosts(0, "172.16.0.10")},
+		},
+	}
+	decide := func(dst string) tables.VNID {
+		return Decide(mustSnapshot(t, in), 0, udp("172.16.0.10", dst, 60)).VN
+	}
+	if vn := decide("172.16.10.12"); vn != 1 {
+		t.Fatalf("without known members the packet goes in %v, want the lowest", vn)
+	}
+	in.VNs[0].Members = []netip.Addr{addr("172.16.0.10"), addr("172.16.10.11")}
+	in.VNs[1].Members = []netip.Addr{addr("172.16.0.10"), addr("172.16.10.12")}
+	for dst, want := range map[string]tables.VNID{"172.16.10.11": 1, "172.16.10.12": 2, "172.16.10.13": 1} {
+		if vn := decide(dst); vn != want {
+			t.Errorf("a packet for %s goes in %v, want %v", dst, vn, want)
+		}
+	}
+}
+
 func TestDecideFit(t *testing.T) {
 	s := figure310(t, 1)
 	v6 := mustSnapshot(t, Input{Self: 1, Space: []netip.Prefix{prefix("fd00::/8")}, Own: []netip.Addr{addr("fd01::1")},

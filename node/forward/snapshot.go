@@ -35,6 +35,10 @@ type VNInput struct {
 	Seal  tables.Seal
 	Sets  []Set       // the GNDT: no two sets may share an address
 	Local []LocalHost // the LNDT: the members behind this VR
+	// Members are the VN's hosts everywhere, as far as known. They only choose: of several VNs
+	// that would take a packet, the one that the destination is a member of. The destination VR
+	// alone decides who is one.
+	Members []netip.Addr
 }
 
 // A Set is a delivery set: any of Routers delivers packets to Prefixes. Routers is sorted and
@@ -82,7 +86,8 @@ type network struct {
 	id    tables.VNID
 	seal  tables.Seal
 	gndt  *fib.Table[*delivery]
-	local map[netip.Addr]int // member -> attachment
+	local map[netip.Addr]int      // member -> attachment
+	known map[netip.Addr]struct{} // members anywhere; a hint
 }
 
 // A delivery is a delivery set within a Snapshot. Because no two sets of a VN share an
