@@ -1,0 +1,57 @@
+package capture
+
+// MTUMin is the smallest MTU a Device may have: the IPv6 minimum (RFC 8200, Section 5). An inner
+// packet of this size passes every path of the mesh, so a smaller device would only hide that.
+const MTUMin = 1280
+
+// A Device is where packets of the LAN enter and leave the virtual router.
+//
+// # Ownership
+//
+// A packet that ReadBatch returned belongs to the caller alone: the machine has no other copy and
+// will not forward it by itself, so a packet that the caller drops is gone. Buffers always belong
+// to the caller: a Device keeps no reference to bufs, sizes or pkts after the call returns, and does
+// not change the bytes of pkts. Of bufs, those that were not reported as filled may hold rubbish.
+//
+// # Concurrency
+//
+// One goroutine may call ReadBatch while another calls WriteBatch. Two concurrent ReadBatch calls
+// (or two WriteBatch calls) are a misuse. Close, MTU and Name may be called from any goroutine at
+// any time.
+//
+// # Errors
+//
+// After Close, ReadBatch and WriteBatch return an error that wraps net.ErrClosed. Any other error
+// of ReadBatch is final: the device is broken or has been taken away; close it, and open a new one.
+// Any other error of WriteBatch is about single packets; the device is still good.
+//
+// Back ends may hold packets in queues; each says how long its queue is and what it drops when that
+// is full. A Device never blocks a host and never grows without bound.
+type Device interface {
+	// ReadBatch waits until the LAN has sent at least one packet, then takes up to len(bufs)
+	// packets without waiting again. It returns their number n; packet i is bufs[i][:sizes[i]],
+	// one IP packet, the IP header first, in the order sent.
+	//
+	// bufs must not be empty, sizes must be at least as long, and each buffer should have MTU
+	// bytes or more: a packet longer than its buffer is dropped, never truncated. n is 0 if and
+	// only if the error is not nil. The packet's content is not checked: it is hostile input.
+	ReadBatch(bufs [][]byte, sizes []int) (n int, err error)
+
+	// WriteBatch puts packets into the LAN, in order, each an IP packet with the IP header first.
+	// It tries every packet. It returns the number n that were taken, and if that is fewer than
+	// len(pkts), the reason for the first that was not; the others are lost, and retrying is
+	// useless. After Close it stops at once with net.ErrClosed.
+	WriteBatch(pkts [][]byte) (n int, err error)
+
+	// MTU returns the length in bytes of the longest IP packet that the device carries. It is at
+	// least MTUMin and constant.
+	MTU() int
+
+	// Name returns the name of the interface, such as "vine0". It is constant.
+	Name() string
+
+	// Close releases the device. It unblocks a waiting ReadBatch at once, and returns after the
+	// device's last goroutine has ended, if it has any. The second and later calls do nothing and
+	// return nil.
+	Close() error
+}

@@ -1,0 +1,9 @@
+package hostnet
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+func isReadOnly(err error) bool { return errors.Is(err, unix.EROFS) }

@@ -1,0 +1,101 @@
+package hostnet
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// journalFormat is the version of the journal file.
+const journalFormat = 1
+
+// A journal is the file that says what we have on the machine, or are about to make. Invariant:
+// whatever of ours is on the machine is in the file; not all that is in the file need be there.
+type journal struct {
+	path string
+}
+
+type journalFile struct {
+	Format int    `json:"format"`
+	Boot   string `json:"boot"`
+	state
+}
+
+// bootID changes when the machine starts. Nothing that we make survives that.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// load returns what the file says, nothing if there is no file or the machine has been restarted
+// since.
+func (j journal) load() (state, error) {
+	b, err := os.ReadFile(j.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return state{}, nil
+	}
+	if err != nil {
+		return state{}, fmt.Errorf("read journal: %w", err)
+	}
+	var f journalFile
+	if err := json.Unmarshal(b, &f); err != nil {
+		return state{}, fmt.Errorf("read journal %s: %w: remove the file, and what it listed with `ip route flush table all proto %d`", j.path, err, protocol)
+	}
+	if f.Format != journalFormat {
+		return state{}, fmt.Errorf("read journal %s: it has format %d, this program knows %d: let the version that wrote it tear down first", j.path, f.Format, journalFormat)
+	}
+	if f.Boot != bootID() {
+		return state{}, nil
+	}
+	return f.state, nil
+}
+
+// save makes the file say s; it is on disk when save returns. An empty state removes the file.
+func (j journal) save(s state) error {
+	if s.empty() {
+		if err := os.Remove(j.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove journal: %w", err)
+		}
+		return nil
+	}
+	b, err := json.MarshalIndent(journalFile{Format: journalFormat, Boot: bootID(), state: s}, "", "\t")
+	if err == nil {
+		err = replaceFile(j.path, append(b, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("write journal: %w", err)
+	}
+	return nil
+}
+
+// replaceFile writes a file so that after a crash at any point it is the old or the new one.
+func replaceFile(path string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

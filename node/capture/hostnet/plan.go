@@ -1,0 +1,236 @@
+package hostnet
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// A Plan is what a virtual router needs of its machine. It is checked by Apply.
+type Plan struct {
+	// Device is the name of the TUN device, which must exist: open it first.
+	Device string
+
+	// MTU is set on every TUN device of the plan, in bytes; 0 leaves the MTUs alone.
+	MTU int
+
+	// Space is the ViNe space: what is routed into Device. Prefixes must not overlap.
+	Space []netip.Prefix
+
+	// Attachments are the LAN interfaces. A router without any only relays.
+	Attachments []Attachment
+}
+
+// An Attachment is one LAN interface and the hosts on it.
+type Attachment struct {
+	// Interface is the LAN interface. It must exist and be up.
+	Interface string
+
+	// Blocks are the addresses of hosts on the interface, inside the ViNe space. Without Device,
+	// no two attachments may have blocks that overlap.
+	Blocks []netip.Prefix
+
+	// Gateways are addresses, inside Blocks, that the router itself has on the interface, for hosts
+	// that have no other network in common with it. Usually empty.
+	Gateways []netip.Addr
+
+	// Device is the attachment's own TUN device, and Table its own routing table, 1 to 252 or from
+	// 256. Both are set or neither. With them, packets that come in by Interface or Device see only
+	// this attachment's blocks and the ViNe space.
+	Device string
+	Table  int
+}
+
+const (
+	// protocol marks our routes (rtm_protocol), so that we never take another's for ours. No
+	// routing daemon is assigned it. `ip route show proto 84` lists them.
+	protocol = 84
+
+	// metricRoute is that of routes in use. It is unusual, so that adding never collides with
+	// a route made by hand.
+	metricRoute = 84
+
+	// metricGuard is worse than any metric in use, and still fits a signed 32-bit integer.
+	metricGuard = 2_000_000_000
+
+	// rulePriority lies between those of the local table (0) and the main table (32,766).
+	rulePriority = 8463
+
+	tableMain    = 254
+	tableDefault = 253
+	tableLocal   = 255
+)
+
+// A route is one route of ours. Invariant: Interface is empty exactly if Unreachable.
+type route struct {
+	Prefix      netip.Prefix `json:"prefix"`
+	Interface   string       `json:"interface,omitempty"`
+	Unreachable bool         `json:"unreachable,omitempty"`
+	Table       int          `json:"table"`
+	Metric      int          `json:"metric"`
+}
+
+// A rule sends packets that came in by an interface to a table.
+type rule struct {
+	Incoming string `json:"incoming"`
+	Table    int    `json:"table"`
+	IPv6     bool   `json:"ipv6,omitempty"`
+}
+
+// An address is one of the router's own on a LAN interface.
+type address struct {
+	Addr      netip.Addr `json:"addr"`
+	Interface string     `json:"interface"`
+}
+
+// A state is everything we have on a machine, each list in the order of making it. Undoing goes
+// backwards. The lists themselves are made in the order guards, sysctls, addresses, routes, rules.
+type state struct {
+	Guards    []route   `json:"guards,omitempty"`
+	Sysctls   []sysctl  `json:"sysctls,omitempty"`
+	Addresses []address `json:"addresses,omitempty"`
+	Routes    []route   `json:"routes,omitempty"`
+	Rules     []rule    `json:"rules,omitempty"`
+}
+
+// desired returns what the plan makes, but for sysctls, which depend on the machine.
+func (p Plan) desired() state {
+	var s state
+	for _, space := range p.Space {
+		s.Guards = append(s.Guards, route{Prefix: space, Unreachable: true, Table: tableMain, Metric: metricGuard})
+	}
+	for _, space := range p.Space {
+		s.Routes = append(s.Routes, route{Prefix: space, Interface: p.Device, Table: tableMain, Metric: metricRoute})
+	}
+	for _, a := range p.Attachments {
+		table := tableMain
+		if a.Device != "" {
+			table = a.Table
+			// The table's own guard: what is not routed here must not fall through to the main table.
+			for _, space := range p.Space {
+				s.Routes = append(s.Routes,
+					route{Prefix: space, Unreachable: true, Table: table, Metric: metricGuard},
+					route{Prefix: space, Interface: a.Device, Table: table, Metric: metricRoute})
+			}
+			for _, ipv6 := range p.families() {
+				s.Rules = append(s.Rules,
+					rule{Incoming: a.Interface, Table: table, IPv6: ipv6},
+					rule{Incoming: a.Device, Table: table, IPv6: ipv6})
+			}
+		}
+		for _, b := range a.Blocks {
+			s.Routes = append(s.Routes, route{Prefix: b, Interface: a.Interface, Table: table, Metric: metricRoute})
+		}
+		for _, g := range a.Gateways {
+			s.Addresses = append(s.Addresses, address{Addr: g, Interface: a.Interface})
+		}
+	}
+	return s
+}
+
+// families returns which of IPv4 (false) and IPv6 (true) the space has.
+func (p Plan) families() []bool {
+	var f []bool
+	for _, ipv6 := range []bool{false, true} {
+		if slices.ContainsFunc(p.Space, func(s netip.Prefix) bool { return s.Addr().Is6() == ipv6 }) {
+			f = append(f, ipv6)
+		}
+	}
+	return f
+}
+
+// devices returns the plan's TUN devices.
+func (p Plan) devices() []string {
+	d := []string{p.Device}
+	for _, a := range p.Attachments {
+		if a.Device != "" {
+			d = append(d, a.Device)
+		}
+	}
+	return d
+}
+
+// interfaces returns the plan's LAN interfaces, each once.
+func (p Plan) interfaces() []string {
+	var names []string
+	for _, a := range p.Attachments {
+		if !slices.Contains(names, a.Interface) {
+			names = append(names, a.Interface)
+		}
+	}
+	return names
+}
+
+// check returns every way in which the plan contradicts itself.
+func (p Plan) check() error {
+	var errs []error
+	problem := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	if p.Device == "" {
+		problem("the plan names no TUN device")
+	}
+	if len(p.Space) == 0 {
+		problem("the plan has no ViNe space")
+	}
+	for i, s := range p.Space {
+		if !s.IsValid() || s != s.Masked() || s.Bits() == 0 || s.Addr().Is4In6() {
+			problem("ViNe space %v is not a prefix such as 10.192.0.0/10", s)
+		}
+		for _, other := range p.Space[:i] {
+			if s.Overlaps(other) {
+				problem("ViNe space %v overlaps %v", s, other)
+			}
+		}
+	}
+	seen := map[string]bool{p.Device: true}
+	tables := make(map[int]bool)
+	for i, a := range p.Attachments {
+		if a.Interface == "" || slices.Contains(p.devices(), a.Interface) {
+			problem("attachment %d: %q is no LAN interface", i+1, a.Interface)
+		}
+		if (a.Device == "") != (a.Table == 0) {
+			problem("attachment %s: a TUN device of its own needs a routing table of its own, and the other way round", a.Interface)
+		}
+		if a.Device != "" {
+			if seen[a.Device] {
+				problem("attachment %s: TUN device %s is another's", a.Interface, a.Device)
+			}
+			if a.Table < 1 || a.Table == tableMain || a.Table == tableLocal || a.Table == tableDefault || tables[a.Table] {
+				problem("attachment %s: table %d is reserved or another's", a.Interface, a.Table)
+			}
+			seen[a.Device], tables[a.Table] = true, true
+		}
+		for _, b := range a.Blocks {
+			if !b.IsValid() || b != b.Masked() || !p.inSpace(b) {
+				problem("attachment %s: block %v is not inside the ViNe space %v", a.Interface, b, p.Space)
+			}
+			for _, other := range p.Attachments[:i] {
+				if overlap(b, other.Blocks) && (a.Device == "" && other.Device == "" || a.Interface == other.Interface) {
+					problem("attachments %s and %s: block %v is on both: give one its own TUN device and table", other.Interface, a.Interface, b)
+				}
+			}
+		}
+		for _, g := range a.Gateways {
+			if !overlap(netip.PrefixFrom(g, g.BitLen()), a.Blocks) {
+				problem("attachment %s: gateway %v is in none of its blocks", a.Interface, g)
+			}
+		}
+		for _, other := range p.Attachments[:i] {
+			if other.Interface == a.Interface && (a.Device != "" || other.Device != "") {
+				problem("attachment %s: an interface with its own TUN device can be one attachment only", a.Interface)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p Plan) inSpace(b netip.Prefix) bool {
+	return slices.ContainsFunc(p.Space, func(s netip.Prefix) bool {
+		return s.Overlaps(b) && s.Bits() <= b.Bits()
+	})
+}
+
+func overlap(b netip.Prefix, others []netip.Prefix) bool {
+	return slices.ContainsFunc(others, b.Overlaps)
+}

@@ -1,0 +1,11 @@
+// Package netnstest gives tests network namespaces of their own, so that a test can be root and
+// change routes, rules and sysctls without touching the machine.
+//
+// A namespace lives as long as somebody holds it open; the package closes it when the test ends,
+// and the kernel then removes its interfaces. Threads that entered a namespace are never given
+// back to the runtime: they end with their goroutine.
+//
+// Tests that need a namespace are skipped, with a line that says so, where they may not make one
+// (no root, not Linux), and fail instead if the environment variable VINE_NETNS is 1. Only tests
+// may import the package.
+package netnstest

@@ -1,0 +1,11 @@
+// Package tun is the capture.Device over a Linux TUN interface: the kernel routes packets into
+// the interface, and what is written to it the kernel takes as received from it.
+//
+// The package wraps songgao/water, and only it imports water. It adds what water lacks: the
+// descriptor is close-on-exec, so that no child process (a hook, nft) can read or hold open the
+// tunnel; a name that is too long is refused, not cut; a failed Open leaves no descriptor behind;
+// and reading takes what is waiting in one go, without allocating.
+//
+// The package opens the interface and sets its MTU. Bringing it up and routing into it is package
+// hostnet's. It needs CAP_NET_ADMIN and /dev/net/tun. On other systems than Linux it is empty.
+package tun
