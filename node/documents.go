@@ -1,0 +1,167 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport"
+)
+
+// Life of a document: bytes from the network are checked by the clerk (receive), judged by the
+// store (keep), written to disk by the clerk, and only then told to others and compiled into
+// what the lanes read (stored, publish). A revocation acts before it is written.
+
+const (
+	// publishAfter gathers the documents of one change into one compilation.
+	publishAfter = 5 * time.Millisecond
+	// storeRetry is how often a failed write to disk is tried again.
+	storeRetry = 2 * time.Second
+)
+
+// receive takes documents from the network. from is the router that sent them, for the log and
+// for evidence; nothing is believed on its word.
+func (l *loop) receive(raw [][]byte, from tables.RouterID) {
+	if len(raw) == 0 {
+		return
+	}
+	ok := l.clerk.check(raw, func(now time.Time, l *loop, documents []*tables.Document, refused int) {
+		if refused > 0 {
+			l.n.log.Warn("documents refused", "peer", l.name(from), "count", refused)
+		}
+		l.keep(now, documents, from)
+	})
+	if !ok {
+		l.n.log.Debug("documents dropped: too many wait to be checked", "count", len(raw))
+	}
+}
+
+// keep gives documents with good signatures to the store and has what it kept written to disk.
+// It returns the error of the last document that was refused.
+func (l *loop) keep(now time.Time, documents []*tables.Document, from tables.RouterID) (kept int, err error) {
+	for _, d := range documents {
+		outcome, perr := l.store.Put(now, d, tables.FromNetwork)
+		switch outcome {
+		case tables.Refused:
+			err = perr
+			l.n.log.Debug("document refused", "key", d.Key().String(), "peer", l.name(from), "err", perr)
+		case tables.Kept:
+			kept++
+		case tables.Equivocation:
+			l.n.log.Error("two documents of one version: their signer is at fault", "key", d.Key().String(), "version", d.Version(), "peer", l.name(from))
+		}
+	}
+	if changes := l.store.TakeChanges(); len(changes) > 0 {
+		for _, c := range changes {
+			if c.Doc != nil && c.Key.Kind == tables.KindRevocation {
+				l.revoked(now, c.Doc.Body().(tables.Revocation))
+			}
+		}
+		l.persist(now, changes)
+	}
+	return kept, err
+}
+
+// persist writes documents to disk and goes on trying: what is not on disk is not told to
+// others and not installed, while packets go on by the tables that are.
+func (l *loop) persist(now time.Time, changes []tables.Change) {
+	var documents []*tables.Document
+	for _, c := range changes {
+		if c.Doc != nil {
+			documents = append(documents, c.Doc)
+		}
+	}
+	retry := func(now time.Time, l *loop) {
+		l.after(now, storeRetry, func(now time.Time) { l.persist(now, changes) })
+	}
+	ok := l.clerk.store(documents, func(now time.Time, l *loop, err error) {
+		if l.diskError = err; err != nil {
+			l.n.log.Error("documents not stored; will try again", "err", err)
+			retry(now, l)
+			return
+		}
+		l.stored(now, changes)
+	})
+	if !ok {
+		retry(now, l)
+	}
+}
+
+// stored tells others of documents that are on disk, and has the tables compiled.
+func (l *loop) stored(now time.Time, changes []tables.Change) {
+	l.gossip.changed(now, changes)
+	l.publishDirectory()
+	l.wakeRequests(changes)
+	l.server.news(now)
+	l.due(now, chorePublish, publishAfter)
+	if l.author != nil {
+		l.due(now, choreAuthority, publishAfter)
+	}
+}
+
+// revoked cuts a router off at once: its links, and with them its keys.
+func (l *loop) revoked(now time.Time, r tables.Revocation) {
+	for _, s := range l.links.Status(now) {
+		if _, ok := l.store.Enrolment(s.Router); !ok {
+			l.do(now, l.links.Close(now, s.Router, transport.ReasonRevoked))
+		}
+	}
+	l.n.log.Warn("identity revoked", "fingerprint", r.Identity.Fingerprint(), "reason", r.Reason)
+	if err := l.publish(now); err != nil {
+		l.n.log.Error("tables not changed", "err", err)
+	}
+}
+
+// compact rewrites the disk to hold each current document once.
+func (l *loop) compact() {
+	all := slices.Collect(l.store.Documents())
+	l.clerk.compact(all, func(_ time.Time, l *loop, err error) {
+		if err != nil {
+			l.n.log.Warn("documents not compacted", "err", err)
+		}
+	})
+}
+
+// name returns what people call a router.
+func (l *loop) name(id tables.RouterID) string {
+	if id == 0 {
+		return "-"
+	}
+	if e, ok := l.store.Enrolment(id); ok {
+		return e.Name
+	}
+	return id.String()
+}
+
+// wakeRequests tells those who wait for the outcome of a request.
+func (l *loop) wakeRequests(changes []tables.Change) {
+	for _, c := range changes {
+		if c.Doc == nil || c.Key.Kind != tables.KindReceipt {
+			continue
+		}
+		request := c.Doc.Body().(tables.Receipt).Request
+		for _, wake := range l.waits[request] {
+			close(wake)
+		}
+		delete(l.waits, request)
+	}
+}
+
+// sharing returns the routers that share a VN with us, at most dialsMax, sorted.
+func (l *loop) sharing() []tables.RouterID {
+	var ids []tables.RouterID
+	for _, vn := range l.installed {
+		if !serves(vn, l.n.self.Router) {
+			continue
+		}
+		for _, set := range vn.Sets {
+			for _, id := range set.Routers {
+				if id != l.n.self.Router && !slices.Contains(ids, id) {
+					ids = append(ids, id)
+				}
+			}
+		}
+	}
+	slices.Sort(ids)
+	return ids[:min(len(ids), dialsMax)]
+}

@@ -1,0 +1,348 @@
+package node
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vine-mesh/vine/node/capture"
+	"github.com/vine-mesh/vine/node/forward"
+	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport/frame"
+	"github.com/vine-mesh/vine/transport/secure"
+	"github.com/vine-mesh/vine/transport/underlay"
+)
+
+const (
+	laneBatch = 32   // packets moved by one system call at most
+	packetMax = 9216 // bytes of a buffer: a jumbo packet and the headers
+	joinLanes = 1024 // peers whose split packets are put together at a time
+)
+
+// A snapshot is what the lanes read. It is immutable once published; a lane loads it once per
+// batch, so one batch never mixes two versions.
+type snapshot struct {
+	forward *forward.Snapshot
+	peers   map[tables.RouterID]*sendPeer
+}
+
+// A sendPeer says how data goes to one router: the live part of an NSKT entry (dissertation
+// table 3-6). It is immutable but for used, which the control loop clears.
+type sendPeer struct {
+	endpoint netip.AddrPort
+	sender   *secure.Sender
+	index    map[tables.VNID]uint32
+	used     *atomic.Bool // data was sealed since the control loop looked
+}
+
+// A grant says what a channel index that we issued stands for.
+type grant struct {
+	router   tables.RouterID
+	vn       tables.VNID
+	receiver *secure.Receiver
+	endpoint netip.AddrPort // where the router's data should come from
+	used     *atomic.Bool   // data was opened since the control loop looked
+	roamed   *atomic.Bool   // the control loop was told of another source address
+}
+
+// An attachment is one capture device and the lock that keeps its writers apart: the receiving
+// lane, and the sending lanes when they answer a host or deliver locally.
+type attachment struct {
+	device capture.Device
+	write  sync.Mutex
+}
+
+func (a *attachment) inject(packets [][]byte) {
+	a.write.Lock()
+	defer a.write.Unlock()
+	a.device.WriteBatch(packets)
+}
+
+// sendLane takes packets of one attachment's hosts, decides, seals and sends. It runs until the
+// device is closed. Between one read and the next write it allocates nothing, except for a
+// packet that has to wait for a link.
+func (n *Node) sendLane(at int) error {
+	lane := newSendLane(n, at)
+	for {
+		count, err := lane.device.ReadBatch(lane.in, lane.sizes)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return err
+		}
+		lane.step(count)
+	}
+}
+
+type sendLane struct {
+	n      *Node
+	at     int
+	device capture.Device
+	in     [][]byte
+	sizes  []int
+	out    []underlay.Datagram
+	used   int // out[:used] is to be sent
+	answer [1][]byte
+	icmp   []byte
+	frags  [][]byte // room for the IP fragments of one packet
+	limit  *forward.TokenBucket
+}
+
+// ipFragsMax is how many IP fragments one packet can become: the longest IPv4 packet on the
+// narrowest path.
+const ipFragsMax = 0xffff/(forward.MinMTU/2-60) + 1
+
+func newSendLane(n *Node, at int) *sendLane {
+	l := &sendLane{
+		n: n, at: at, device: n.attachments[at].device,
+		sizes: make([]int, laneBatch), out: newDatagrams(2 * laneBatch),
+		icmp:  make([]byte, 0, forward.ICMPBytesMax),
+		frags: make([][]byte, ipFragsMax),
+		limit: forward.NewTokenBucket(forward.ICMPRate, forward.ICMPBurst),
+	}
+	for range laneBatch {
+		l.in = append(l.in, make([]byte, packetMax))
+	}
+	for i := range l.frags {
+		l.frags[i] = make([]byte, 0, 2048)
+	}
+	return l
+}
+
+func newDatagrams(count int) []underlay.Datagram {
+	list := make([]underlay.Datagram, count)
+	for i := range list {
+		list[i].Buf = make([]byte, packetMax)
+	}
+	return list
+}
+
+// step handles one batch of count packets: every packet is sent, delivered here, answered, left
+// to the control loop or dropped with a counted reason.
+func (l *sendLane) step(count int) {
+	snap := l.n.snapshot.Load()
+	for i := range count {
+		l.one(snap, l.in[i][:l.sizes[i]])
+	}
+	l.flush()
+}
+
+func (l *sendLane) one(snap *snapshot, b []byte) {
+	n := l.n
+	d := forward.Decide(snap.forward, l.at, b)
+	if d.Drop != forward.DropNone {
+		n.drops[d.Drop].Add(1)
+		if d.ICMP != forward.ICMPNone && l.limit.Take(time.Now()) {
+			if icmp, ok := forward.AppendICMP(l.icmp[:0], snap.forward, d, b); ok {
+				l.answer[0] = icmp
+				n.attachments[l.at].inject(l.answer[:])
+			}
+		}
+		return
+	}
+	packet := b[:d.Packet.Length]
+	forward.DecrementTTL(packet)
+	if d.Local {
+		l.answer[0] = packet
+		n.attachments[d.Attachment].inject(l.answer[:])
+		n.local.Add(1)
+		return
+	}
+	forward.ClampMSS(packet, d.Packet, d.PathMTU)
+	peer := snap.peers[d.To]
+	var index uint32
+	if peer != nil {
+		index = peer.index[d.VN]
+	}
+	if index == 0 {
+		n.wait(d.To, d.VN, packet)
+		return
+	}
+	l.seal(peer, index, d, packet)
+}
+
+// seal appends packet to the outgoing batch, whole, in two pieces when the path is narrow, or as
+// the IP fragments that a router must make of it.
+func (l *sendLane) seal(peer *sendPeer, index uint32, d forward.Decision, packet []byte) {
+	if !peer.used.Load() {
+		peer.used.Store(true)
+		l.n.hint()
+	}
+	meta := metaOf(d.Seal)
+	switch d.Fit {
+	case forward.FitWhole:
+		l.put(peer, index, d.VN, meta, packet)
+	case forward.FitIPFrag:
+		count, ok := forward.AppendIPFrags(l.frags, packet, d.Packet, d.PathMTU)
+		if !ok {
+			l.n.drops[forward.DropTooBig].Add(1)
+			count = 0
+		}
+		for _, piece := range l.frags[:count] {
+			l.put(peer, index, d.VN, meta, piece)
+		}
+		for i := range l.frags {
+			l.frags[i] = l.frags[i][:0]
+		}
+	case forward.FitSplit:
+		l.split(peer, index, d.VN, meta, packet)
+	}
+}
+
+func metaOf(seal tables.Seal) [3]byte {
+	if seal == tables.SealAuth {
+		return [3]byte{frame.MetaAuthOnly}
+	}
+	return [3]byte{}
+}
+
+func (l *sendLane) put(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byte, inner []byte) {
+	if l.used == len(l.out) {
+		l.flush()
+	}
+	dg := &l.out[l.used]
+	sealed, ok := peer.sender.Seal(dg.Buf[:0], index, meta, vn, inner)
+	if !ok {
+		l.n.spent.Add(1)
+		return
+	}
+	dg.N, dg.Addr = len(sealed), peer.endpoint
+	l.used++
+}
+
+// split seals packet as two datagrams with consecutive counters.
+func (l *sendLane) split(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byte, packet []byte) {
+	if l.used+2 > len(l.out) {
+		l.flush()
+	}
+	a, b := &l.out[l.used], &l.out[l.used+1]
+	first, _ := forward.Split(packet)
+	sealedA, sealedB, ok := peer.sender.SealSplit(a.Buf[:0], b.Buf[:0], index, meta, vn, packet, len(first))
+	if !ok {
+		l.n.spent.Add(1)
+		return
+	}
+	a.N, a.Addr = len(sealedA), peer.endpoint
+	b.N, b.Addr = len(sealedB), peer.endpoint
+	l.used += 2
+}
+
+func (l *sendLane) flush() {
+	if l.used == 0 {
+		return
+	}
+	l.n.socket.WriteBatch(l.out[:l.used])
+	l.n.sent.Add(uint64(l.used))
+	l.used = 0
+}
+
+// receiveLane reads the underlay socket: data is opened, checked and injected; gossip is opened
+// and handed on; what passes the gate goes to the control loop; all else is dropped, counted,
+// without an answer. It runs until the socket is closed.
+func (n *Node) receiveLane() error {
+	lane := newReceiveLane(n)
+	for {
+		count, err := n.socket.ReadBatch(lane.in)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return err
+		}
+		lane.step(count)
+	}
+}
+
+type receiveLane struct {
+	n      *Node
+	in     []underlay.Datagram
+	plain  [][]byte   // one buffer for each datagram of a batch
+	joined [][]byte   // one for each packet that two pieces make
+	out    [][][]byte // packets to inject, by attachment
+	join   *forward.Joiner
+}
+
+func newReceiveLane(n *Node) *receiveLane {
+	l := &receiveLane{n: n, in: newDatagrams(laneBatch), out: make([][][]byte, len(n.attachments)), join: forward.NewJoiner(joinLanes)}
+	for range laneBatch {
+		l.plain = append(l.plain, make([]byte, packetMax))
+		l.joined = append(l.joined, make([]byte, 0, forward.MinMTU))
+	}
+	return l
+}
+
+func (l *receiveLane) step(count int) {
+	snap := l.n.snapshot.Load()
+	grants := *l.n.grants.Load()
+	now := time.Now()
+	for i := range l.in[:count] {
+		dg := &l.in[i]
+		b := dg.Buf[:dg.N]
+		switch {
+		case len(b) == 0:
+		case frame.Type(b[0]) == frame.TypeData:
+			l.data(snap, grants, b, dg.Addr, i)
+		case frame.Type(b[0]) == frame.TypeGossip:
+			l.n.gossipArrived(now, b)
+		default:
+			l.n.controlArrived(now, dg.Addr, b)
+		}
+	}
+	for at, packets := range l.out {
+		if len(packets) > 0 {
+			l.n.attachments[at].inject(packets)
+			l.out[at] = packets[:0]
+		}
+	}
+}
+
+// data opens data packet i of the batch and, if its sender may send it, queues it for injection.
+func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, from netip.AddrPort, i int) {
+	n := l.n
+	header, _, err := frame.ParseDataHeader(b)
+	if err != nil {
+		n.junk.Add(1)
+		return
+	}
+	g, ok := grants[header.Index&^(frame.LanesMax-1)]
+	if !ok {
+		n.junk.Add(1)
+		return
+	}
+	if seal, _ := snap.forward.Seal(g.vn); header.Meta[0]&frame.MetaAuthOnly != 0 && seal != tables.SealAuth {
+		n.junk.Add(1) // a VN that encrypts takes nothing in the clear
+		return
+	}
+	packet, err := g.receiver.Open(l.plain[i][:0], b, g.vn)
+	if err != nil {
+		n.junk.Add(1)
+		return
+	}
+	n.received.Add(1)
+	if !g.used.Load() {
+		g.used.Store(true)
+		n.hint()
+	}
+	if from != g.endpoint && !g.roamed.Swap(true) {
+		n.roamed(g.router, from)
+	}
+	if header.Meta[0]&frame.MetaSplit != 0 {
+		packet, ok = l.join.Add(l.joined[i][:0], forward.Piece{
+			Peer: g.router, Lane: uint32(header.Lane()), Session: header.Index, VN: g.vn,
+			Counter: header.Counter, Second: header.Meta[0]&frame.MetaSplitLast != 0, Bytes: packet,
+		})
+		if !ok {
+			return
+		}
+	}
+	at, drop := forward.Arrived(snap.forward, g.router, g.vn, packet)
+	if drop != forward.DropNone {
+		n.drops[drop].Add(1)
+		return
+	}
+	l.out[at] = append(l.out[at], packet)
+}

@@ -1,0 +1,326 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport"
+	"github.com/vine-mesh/vine/transport/underlay"
+)
+
+// peerOf returns the state for a router, made on demand.
+func (l *loop) peerOf(id tables.RouterID) *peer {
+	p := l.peers[id]
+	if p == nil {
+		p = &peer{sent: new(atomic.Bool), got: new(atomic.Bool), roamed: new(atomic.Bool), grants: map[uint32]grant{}}
+		l.peers[id] = p
+	}
+	return p
+}
+
+// hello is the payload of our handshakes: enough for a peer that has never heard of us.
+func (l *loop) hello() []byte {
+	var b []byte
+	for _, key := range []tables.DocKey{tables.EnrolmentKey(l.n.self.Router), tables.LinkRecordKey(l.n.self.Router)} {
+		if d := l.store.Get(key); d != nil {
+			b = append(b, d.Bytes()...)
+		}
+	}
+	return b
+}
+
+// accept says which router has proved the link key static. What the hello brings is verified and
+// kept like any other document, so a VR that was enrolled a second ago can link at once.
+func (l *loop) accept(static tables.LinkKey, hello []byte) (tables.RouterID, error) {
+	if r, ok := l.store.LinkRecordByKey(static); ok && l.store.Admitted(r.Router, l.now) {
+		return r.Router, nil
+	}
+	for len(hello) > 0 {
+		e, rest, err := tables.ParseEnvelope(hello)
+		if err != nil {
+			return 0, err
+		}
+		hello = rest
+		d, err := e.Document()
+		if err != nil {
+			return 0, err
+		}
+		if k := d.Kind(); k == tables.KindEnrolment || k == tables.KindLinkRecord {
+			l.keep(l.now, []*tables.Document{d}, 0)
+		}
+	}
+	r, ok := l.store.LinkRecordByKey(static)
+	if !ok || !l.store.Admitted(r.Router, l.now) {
+		return 0, errStranger
+	}
+	return r.Router, nil
+}
+
+var errStranger = errors.New("link key of no enrolled router")
+
+// address returns where to dial a router.
+func (l *loop) address(id tables.RouterID) (transport.Peer, bool) {
+	r, ok := l.store.LinkRecord(id)
+	if !ok || id == l.n.self.Router {
+		return transport.Peer{}, false
+	}
+	return transport.Peer{Link: r.Link, Endpoints: r.Endpoints}, true
+}
+
+func (l *loop) linkUp(now time.Time, a transport.Up) {
+	p := l.peerOf(a.Router)
+	p.endpoint = a.Endpoint
+	l.publishDirectory()
+	l.n.log.Info("link up", "peer", l.name(a.Router), "endpoint", a.Endpoint, "dialled", a.Initiator)
+	dials := p.dials
+	p.dials = nil
+	for _, d := range dials {
+		d.done(now, a.Conn, true)
+	}
+	l.gossip.linkUp(now, a.Router)
+}
+
+func (l *loop) linkDown(now time.Time, a transport.Down) {
+	if a.Router == 0 {
+		l.server.joinDown(now, a.Conn)
+		return
+	}
+	l.n.log.Info("link down", "peer", l.name(a.Router), "reason", a.Reason)
+	p := l.peerOf(a.Router)
+	p.endpoint = netip.AddrPort{}
+	l.publishDirectory()
+	if p.send != nil {
+		p.send = nil
+		l.publishPeers()
+	}
+}
+
+// channels makes the lanes send to a router as the link says, and lets waiting packets go.
+func (l *loop) channels(a transport.Channels) {
+	p := l.peerOf(a.Router)
+	p.endpoint = a.Endpoint
+	p.send = &sendPeer{endpoint: a.Endpoint, sender: a.Sender, index: a.Index, used: p.sent}
+	l.publishPeers()
+	packets := p.packets
+	p.packets = nil
+	l.waiting -= len(packets)
+	for _, w := range packets {
+		index := a.Index[w.vn]
+		if index == 0 {
+			l.n.waited.Add(1)
+			continue
+		}
+		if sealed, ok := a.Sender.Seal(nil, index, metaOf(l.seal(w.vn)), w.vn, w.packet); ok {
+			l.n.socket.WriteBatch([]underlay.Datagram{{Buf: sealed, N: len(sealed), Addr: a.Endpoint}})
+			l.n.sent.Add(1)
+		}
+	}
+}
+
+// seal returns how packets of a VN are protected.
+func (l *loop) seal(vn tables.VNID) tables.Seal {
+	seal, _ := l.n.snapshot.Load().forward.Seal(vn)
+	return seal
+}
+
+func (l *loop) moved(a transport.Moved) {
+	p := l.peerOf(a.Router)
+	p.endpoint = a.Endpoint
+	l.publishDirectory()
+	if p.send != nil {
+		next := *p.send
+		next.endpoint = a.Endpoint
+		p.send = &next
+		l.publishPeers()
+	}
+	for index, g := range p.grants {
+		g.endpoint = a.Endpoint
+		p.grants[index] = g
+	}
+	p.roamed.Store(false)
+	l.publishGrants()
+	l.n.log.Info("peer moved", "peer", l.name(a.Router), "endpoint", a.Endpoint)
+}
+
+func (l *loop) granted(a transport.Granted) {
+	p := l.peerOf(a.Router)
+	for _, g := range a.Grants {
+		p.grants[g.Index] = grant{a.Router, g.VN, g.Receiver, p.endpoint, p.got, p.roamed}
+	}
+	l.publishGrants()
+}
+
+func (l *loop) withdrawn(a transport.Withdrawn) {
+	p := l.peerOf(a.Router)
+	for _, index := range a.Indexes {
+		delete(p.grants, index)
+	}
+	l.publishGrants()
+}
+
+// publishPeers gives the lanes a snapshot with the same tables and the present channels.
+func (l *loop) publishPeers() {
+	next := *l.n.snapshot.Load()
+	next.peers = make(map[tables.RouterID]*sendPeer, len(l.peers))
+	for id, p := range l.peers {
+		if p.send != nil {
+			next.peers[id] = p.send
+		}
+	}
+	l.n.snapshot.Store(&next)
+}
+
+func (l *loop) publishGrants() {
+	all := make(map[uint32]grant)
+	for _, p := range l.peers {
+		maps.Copy(all, p.grants)
+	}
+	l.n.grants.Store(&all)
+}
+
+// queue keeps a packet until its router has a channel, and sees to it that there will be one.
+func (l *loop) queue(now time.Time, w waitingPacket) {
+	p := l.peerOf(w.to)
+	if len(p.packets) >= peerPacketsMax {
+		p.packets = slices.Delete(p.packets, 0, 1)
+		l.waiting--
+		l.n.waited.Add(1)
+	}
+	if l.waiting >= packetsWaitMax {
+		l.n.waited.Add(1)
+	} else {
+		p.packets = append(p.packets, w)
+		l.waiting++
+	}
+	l.do(now, l.links.Dial(now, w.to))
+}
+
+// sweep passes the lanes' marks on to the links, which judge liveness by them.
+func (l *loop) sweep(now time.Time) {
+	busy := false
+	for id, p := range l.peers {
+		if p.sent.Load() {
+			p.sent.Store(false)
+			busy = true
+			l.do(now, l.links.DataSent(now, id))
+		}
+		if p.got.Load() {
+			p.got.Store(false)
+			busy = true
+			l.do(now, l.links.DataReceived(now, id))
+		}
+		p.roamed.Store(false)
+	}
+	if busy {
+		l.due(now, choreSweep, sweepEvery)
+	}
+}
+
+// dialAll dials every router that shares a VN with us, so that after a restart traffic of either
+// side finds a link. Beyond dialsMax, links are made when a packet needs one.
+func (l *loop) dialAll(now time.Time) {
+	for _, id := range l.sharing() {
+		l.do(now, l.links.Dial(now, id))
+	}
+}
+
+// dialsMax bounds what a start dials at once; each dial is one X25519 pair and 1,200 bytes.
+const dialsMax = 64
+
+// withLink calls done once there is a link with the router, or with ok false when none came.
+func (l *loop) withLink(now time.Time, id tables.RouterID, done func(now time.Time, conn transport.Conn, ok bool)) {
+	if c, ok := l.links.Conn(id); ok {
+		done(now, c, true)
+		return
+	}
+	p := l.peerOf(id)
+	p.dials = append(p.dials, dialWait{done, now.Add(dialPatience)})
+	l.do(now, l.links.Dial(now, id))
+}
+
+// openStream opens a stream of a kind to a router, dialling first if need be.
+func (l *loop) openStream(now time.Time, id tables.RouterID, kind uint8, done func(now time.Time, st transport.Stream, s *stream)) {
+	l.withLink(now, id, func(now time.Time, c transport.Conn, ok bool) {
+		if !ok {
+			done(now, 0, nil)
+			return
+		}
+		st, actions := l.links.OpenStream(now, c, kind)
+		if st == 0 {
+			l.do(now, actions)
+			done(now, 0, nil)
+			return
+		}
+		s := &stream{conn: c, router: id, kind: kind}
+		l.streams[st] = s
+		l.do(now, actions)
+		done(now, st, s)
+	})
+}
+
+// dial opens a gossip stream to a router for memberlist.
+func (n *Node) dial(ctx context.Context, to tables.RouterID) (net.Conn, error) {
+	got := make(chan transport.Stream, 1)
+	abandoned := false // owned by the control loop
+	if !n.command(func(now time.Time, l *loop) {
+		l.openStream(now, to, streamGossip, func(now time.Time, st transport.Stream, _ *stream) {
+			if abandoned {
+				l.do(now, l.links.ResetStream(now, st))
+				return
+			}
+			got <- st
+		})
+	}) {
+		return nil, net.ErrClosed
+	}
+	select {
+	case st := <-got:
+		if st == 0 {
+			return nil, errNoLink
+		}
+		return n.newConn(st, to), nil
+	case <-n.done:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		n.command(func(now time.Time, l *loop) {
+			abandoned = true
+			select {
+			case st := <-got:
+				l.do(now, l.links.ResetStream(now, st))
+			default:
+			}
+		})
+		return nil, ctx.Err()
+	}
+}
+
+// expire tells those who waited too long for a link.
+func (l *loop) expire(now time.Time) {
+	for id, p := range l.peers {
+		var keep, late []dialWait
+		for _, d := range p.dials {
+			if now.Before(d.expires) {
+				keep = append(keep, d)
+			} else {
+				late = append(late, d)
+			}
+		}
+		p.dials = keep
+		for _, d := range late {
+			d.done(now, 0, false)
+		}
+		if _, up := l.links.Conn(id); !up && len(p.dials) == 0 && len(p.grants) == 0 && p.send == nil && len(p.packets) > 0 {
+			l.waiting -= len(p.packets)
+			l.n.waited.Add(uint64(len(p.packets)))
+			p.packets = nil
+		}
+	}
+	l.server.expire(now)
+}

@@ -1,0 +1,365 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vine-mesh/vine/mesh"
+	"github.com/vine-mesh/vine/mesh/gossip"
+	"github.com/vine-mesh/vine/mesh/serfrpc"
+	"github.com/vine-mesh/vine/node/capture"
+	"github.com/vine-mesh/vine/node/forward"
+	"github.com/vine-mesh/vine/node/state"
+	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport/secure"
+	"github.com/vine-mesh/vine/transport/underlay"
+)
+
+// ErrNotEnrolled says that the state directory belongs to no enrolled VR yet.
+var ErrNotEnrolled = errors.New("this machine is not enrolled in a federation")
+
+// Options say what a Node runs on. A Node owns what it is given and closes it.
+type Options struct {
+	State       *state.Dir
+	Socket      underlay.Socket
+	Attachments []Attachment // none: a VR without hosts, which still gossips and admits
+	Settings    Settings
+	Control     net.Listener  // the management API; nil: none
+	SerfRPC     net.Listener  // for the stock serf command; nil: none
+	SerfLogs    *serfrpc.Ring // feeds "serf monitor"; nil: nothing
+	SerfToken   string        // what serf must give as -rpc-auth; empty: nothing
+	Rand        io.Reader
+	Log         *slog.Logger
+	Software    string // version text for the link record, at most 32 bytes
+	// Reload reads the configuration again; nil when there is none to read.
+	Reload func() (Settings, error)
+	// Delivers is told, at the start and on every change, which prefixes each attachment
+	// delivers, so that the machine can be set up for them. The control loop calls it: it must not
+	// wait. It may be nil.
+	Delivers func(prefixes [][]netip.Prefix)
+}
+
+// An Attachment is a capture device and the VNs whose hosts are behind it.
+type Attachment struct {
+	Name   string
+	Device capture.Device
+	VNs    []string // names; none: every VN
+}
+
+// Settings may change while the Node runs: see Node.Apply.
+type Settings struct {
+	Endpoints []netip.AddrPort // declared; none: found out from what peers observe
+	Kind      string           // "auto", "regular" or "limited"
+	Joinable  bool
+	PathMTU   int    // largest underlay packet of every path, in bytes
+	AutoAdmit string // "invite", "open" or "never"; for the VR that runs the authority
+}
+
+// self is who we are. It is immutable.
+type self struct {
+	Router     tables.RouterID
+	Name       string
+	Federation tables.Hash
+	identity   ed25519.PrivateKey
+	static     secure.StaticKey
+	authority  ed25519.PrivateKey // nil on most VRs
+	boot       uint64
+}
+
+// A Node is one running virtual router. New starts nothing; Run does everything.
+type Node struct {
+	self        self
+	socket      underlay.Socket
+	attachments []*attachment
+	options     Options
+	log         *slog.Logger
+	started     time.Time
+	gate        *secure.Gate
+	gossip      *gossip.Gossip
+	pouch       *pouch // gossip keys by peer
+	rumours     *rumours
+	joins       chan string // names that gossip should join through; a full queue drops them
+	loop        *loop       // owned by the control goroutine once Run has begun
+
+	// commands carries work into the control loop. Senders wait; they stop waiting at done.
+	commands chan func(now time.Time, l *loop)
+	// arrivals carries control datagrams from the receiving lane. When it is full the lane drops
+	// the datagram and counts it: handshakes and control frames are sent again.
+	arrivals chan arrival
+	// hints wakes the control loop to look at the lanes' used marks.
+	hints chan struct{}
+	// waiting carries packets that have no channel yet; a full queue drops them, counted.
+	waiting chan waitingPacket
+	// done is closed when the control loop has ended.
+	done chan struct{}
+
+	snapshot  atomic.Pointer[snapshot]
+	grants    atomic.Pointer[map[uint32]grant]
+	directory atomic.Pointer[directory]
+
+	counters
+}
+
+// counters count packets. Lanes add, anybody reads.
+type counters struct {
+	drops    [forward.DropCount]atomic.Uint64
+	sent     atomic.Uint64 // data packets sealed and sent
+	received atomic.Uint64 // data packets opened
+	local    atomic.Uint64 // packets from one attachment to another
+	spent    atomic.Uint64 // packets dropped because the key's counter was spent
+	junk     atomic.Uint64 // data datagrams that named no channel or did not open
+	gated    atomic.Uint64 // other datagrams that the gate dropped
+	busy     atomic.Uint64 // control datagrams dropped because the control loop was behind
+	waited   atomic.Uint64 // packets dropped while they waited for a link
+	gossiped atomic.Uint64 // gossip datagrams that did not open or came from nobody
+}
+
+// An arrival is a control datagram that passed the gate.
+type arrival struct {
+	from     netip.AddrPort
+	datagram []byte
+}
+
+// A waitingPacket has a destination but no channel yet.
+type waitingPacket struct {
+	to     tables.RouterID
+	vn     tables.VNID
+	packet []byte
+}
+
+const (
+	arrivalsMax = 1024 // at 1,200 bytes: 1.2 MB when the control loop is behind
+	waitingMax  = 256
+	commandsMax = 64
+	joinsMax    = 8
+)
+
+// New returns the Node of an enrolled VR. It reads the state directory and counts the boot; it
+// starts no goroutine. It returns an error that wraps ErrNotEnrolled when the VR has yet to join.
+func New(o Options) (*Node, error) {
+	n := &Node{
+		socket: o.Socket, options: o, log: o.Log, started: time.Now().UTC(),
+		commands: make(chan func(time.Time, *loop), commandsMax),
+		arrivals: make(chan arrival, arrivalsMax),
+		hints:    make(chan struct{}, 1),
+		waiting:  make(chan waitingPacket, waitingMax),
+		done:     make(chan struct{}),
+		joins:    make(chan string, joinsMax),
+	}
+	for _, a := range o.Attachments {
+		n.attachments = append(n.attachments, &attachment{device: a.Device})
+	}
+	now := time.Now()
+	store, err := n.load(now)
+	if err != nil {
+		return nil, err
+	}
+	if n.gate, err = secure.NewGate(n.self.static.Public(), now, o.Rand); err != nil {
+		return nil, err
+	}
+	if n.pouch, err = newPouch(n); err != nil {
+		return nil, err
+	}
+	n.rumours = &rumours{queue: mesh.NewRumours(n.self.Router)}
+	n.grants.Store(&map[uint32]grant{})
+	if n.gossip, err = newGossip(n); err != nil {
+		return nil, err
+	}
+	n.loop, err = newLoop(n, now, store)
+	return n, err
+}
+
+// Run runs the VR until ctx ends or a part fails; then it leaves, closes what Options gave it,
+// and returns when its last goroutine has. Only serf's own goroutines may linger: see package
+// gossip.
+//
+// Leaving goes from the top down: gossip says goodbye while links still work, then the control
+// loop closes the links, then the sockets go.
+func (n *Node) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	lower, stopLower := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLower()
+	g.Go(func() error {
+		defer stopLower()
+		return n.gossip.Run(ctx)
+	})
+	g.Go(func() error { return n.joinGossip(ctx) })
+	n.serve(ctx, g)
+	g.Go(func() error { return n.loop.run(lower) })
+	g.Go(n.loop.clerk.run)
+	g.Go(n.receiveLane)
+	for at := range n.attachments {
+		g.Go(func() error { return n.sendLane(at) })
+	}
+	g.Go(func() error {
+		<-n.done // the control loop has said goodbye on the socket
+		errs := []error{n.socket.Close()}
+		for _, a := range n.attachments {
+			errs = append(errs, a.device.Close())
+		}
+		return errors.Join(errs...)
+	})
+	err := g.Wait()
+	return errors.Join(err, n.options.State.Close())
+}
+
+// command has the control loop call f and reports whether it will: not after the loop has ended.
+// It must not be called by the loop itself.
+func (n *Node) command(f func(now time.Time, l *loop)) bool {
+	select {
+	case n.commands <- f:
+		return true
+	case <-n.done:
+		return false
+	}
+}
+
+// call has the control loop call f and waits until it has.
+func (n *Node) call(ctx context.Context, f func(now time.Time, l *loop)) error {
+	ran := make(chan struct{})
+	wrapped := func(now time.Time, l *loop) {
+		f(now, l)
+		close(ran)
+	}
+	select {
+	case n.commands <- wrapped:
+	case <-n.done:
+		return net.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-ran:
+		return nil
+	case <-n.done:
+		return net.ErrClosed
+	}
+}
+
+// hint tells the control loop that lanes have marked peers as used. It never blocks.
+func (n *Node) hint() {
+	select {
+	case n.hints <- struct{}{}:
+	default:
+	}
+}
+
+// wait hands a packet that has no channel yet to the control loop, which makes one.
+func (n *Node) wait(to tables.RouterID, vn tables.VNID, packet []byte) {
+	select {
+	case n.waiting <- waitingPacket{to, vn, append([]byte(nil), packet...)}:
+	default:
+		n.waited.Add(1)
+	}
+}
+
+// roamed tells the control loop that a router's data came from another address.
+func (n *Node) roamed(router tables.RouterID, from netip.AddrPort) {
+	select {
+	case n.commands <- func(now time.Time, l *loop) { l.do(now, l.links.Roamed(now, router, from)) }:
+	default: // the next packet says so again once the mark is cleared
+	}
+}
+
+// controlArrived passes a datagram through the gate and on to the control loop. It runs on the
+// receiving lane, before anything is kept.
+func (n *Node) controlArrived(now time.Time, from netip.AddrPort, b []byte) {
+	switch verdict := n.gate.Check(now, from, b); verdict {
+	case secure.Pass:
+		select {
+		case n.arrivals <- arrival{from, append([]byte(nil), b...)}:
+		default:
+			n.busy.Add(1)
+		}
+	case secure.Cookie:
+		answer, err := n.gate.AppendCookie(nil, now, from, b, n.options.Rand)
+		if err == nil && len(answer) <= len(b) {
+			n.send(from, answer)
+		}
+	default:
+		n.gated.Add(1)
+	}
+}
+
+// send sends one datagram. Any goroutine may call it.
+func (n *Node) send(to netip.AddrPort, datagram []byte) {
+	n.socket.WriteBatch([]underlay.Datagram{{Buf: datagram, N: len(datagram), Addr: to}})
+}
+
+// Router returns the VR's router ID and name.
+func (n *Node) Router() (tables.RouterID, string) { return n.self.Router, n.self.Name }
+
+// load reads the keys and the documents, and counts the boot.
+func (n *Node) load(now time.Time) (*tables.Store, error) {
+	dir := n.options.State
+	identity, ok, err := dir.Key("identity")
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, ErrNotEnrolled
+	}
+	n.self.identity = ed25519.NewKeyFromSeed(identity[:])
+	link, ok, err := dir.Key("link")
+	if err != nil || !ok {
+		return nil, errors.Join(err, ErrNotEnrolled)
+	}
+	n.self.static = secure.NewStaticKey(link)
+	if authority, ok, err := dir.Key("authority"); err != nil {
+		return nil, err
+	} else if ok {
+		n.self.authority = ed25519.NewKeyFromSeed(authority[:])
+	}
+	store, err := LoadStore(dir, now, n.log)
+	if err != nil {
+		return nil, err
+	}
+	enrolment, ok := store.EnrolmentByIdentity(tables.PublicOf(n.self.identity))
+	if !ok {
+		return nil, ErrNotEnrolled
+	}
+	n.self.Router, n.self.Name, n.self.Federation = enrolment.Router, enrolment.Name, store.FederationID()
+	if n.self.boot, err = dir.Boot(); err != nil {
+		return nil, err
+	}
+	return store, nil
+}
+
+// LoadStore returns the store of the documents in a state directory.
+func LoadStore(dir *state.Dir, now time.Time, log *slog.Logger) (*tables.Store, error) {
+	documents, damaged, err := dir.Load()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range damaged {
+		log.Warn("damaged bundle set aside; its documents will come back from other VRs", "file", name)
+	}
+	store := tables.NewStore(tables.Hash{})
+	var list []*tables.Document
+	for _, b := range documents {
+		d, err := tables.ParseDocument(b)
+		if err != nil {
+			log.Warn("document on disk is not readable", "err", err)
+			continue
+		}
+		list = append(list, d)
+	}
+	for _, err := range store.Load(now, list) {
+		log.Debug("document on disk is not current", "err", err)
+	}
+	store.TakeChanges()
+	if store.FederationID().IsZero() {
+		return nil, fmt.Errorf("%s: %w", dir.Path(), ErrNotEnrolled)
+	}
+	return store, nil
+}

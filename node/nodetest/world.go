@@ -1,0 +1,303 @@
+package nodetest
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vine-mesh/vine/node"
+	"github.com/vine-mesh/vine/node/capture"
+	"github.com/vine-mesh/vine/node/capture/capturetest"
+	"github.com/vine-mesh/vine/node/control"
+	"github.com/vine-mesh/vine/node/state"
+	"github.com/vine-mesh/vine/policy"
+	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport/transporttest"
+)
+
+// Port is the UDP port of every VR.
+const Port = 8463
+
+// A World is a federation on the in-memory Internet. It belongs to the test's goroutine.
+type World struct {
+	T     testing.TB
+	Net   *transporttest.Internet
+	Sites []*Site
+	// AutoAdmit is what the authority does with newcomers: "open" unless changed.
+	AutoAdmit string
+	random    *rand.ChaCha8
+}
+
+// New returns an empty World. Everything random in it comes from seed.
+func New(t testing.TB, seed uint64) *World {
+	var key [32]byte
+	key[0], key[1], key[2] = byte(seed), byte(seed>>8), byte(seed>>16)
+	return &World{T: t, Net: transporttest.Start(t, seed), AutoAdmit: "open", random: rand.NewChaCha8(key)}
+}
+
+// A Site is one VR with its LAN.
+type Site struct {
+	Name      string
+	World     *World
+	Host      *transporttest.Host
+	Dir       string
+	Node      *node.Node // nil while stopped
+	Devices   []*capturetest.ChannelDevice
+	Serve     [][]string // VNs that each attachment serves; nil: one attachment that serves all
+	Joined    node.Joined
+	PathMTU   int
+	cancel    context.CancelFunc
+	ended     chan error
+	Log       *slog.Logger
+	hostCount int
+}
+
+func (w *World) site(name string) *Site {
+	addr := netip.AddrFrom4([4]byte{192, 0, byte(2 + len(w.Sites)/200), byte(1 + len(w.Sites)%200)})
+	s := &Site{Name: name, World: w, Dir: w.T.TempDir(), Host: w.Net.Host(name, addr), PathMTU: 1500}
+	level := slog.LevelError + 4
+	if os.Getenv("VINE_TEST_LOG") != "" {
+		level = slog.LevelDebug
+	}
+	s.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("at", name)
+	w.Sites = append(w.Sites, s)
+	return s
+}
+
+// Endpoint returns where the site's VR is reached.
+func (s *Site) Endpoint() netip.AddrPort { return netip.AddrPortFrom(s.Host.Addr(), Port) }
+
+// Found makes the first site, whose VR is the authority, and starts it.
+func (w *World) Found(name string) *Site {
+	w.T.Helper()
+	s := w.site(name)
+	dir := s.open()
+	founded, err := node.Found(time.Now(), dir, node.Founding{
+		Name: "world", VR: name, Site: name, UserName: "admin", Rand: w.random,
+	}, func(ed25519.PrivateKey) error { return nil })
+	if err != nil {
+		w.T.Fatalf("found: %v", err)
+	}
+	dir.Close()
+	s.Joined = node.Joined{Name: name, Router: founded.Enrolment.Router, Blocks: founded.Enrolment.Blocks, FederationID: founded.FederationID}
+	s.Start()
+	return s
+}
+
+// Join makes a site that knows only seed's address, has it enrolled and starts it.
+func (w *World) Join(name string, seed *Site) *Site {
+	w.T.Helper()
+	s := w.site(name)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	if err := s.Enrol(ctx, seed.Endpoint(), ""); err != nil {
+		w.T.Fatalf("join %s: %v", name, err)
+	}
+	s.Start()
+	return s
+}
+
+// NewSite returns a site that has yet to join.
+func (w *World) NewSite(name string) *Site { return w.site(name) }
+
+// Enrol joins the federation of the VR at seed, with an invite if token is not empty.
+func (s *Site) Enrol(ctx context.Context, seed netip.AddrPort, token string) error {
+	dir := s.open()
+	defer dir.Close()
+	socket, err := s.Host.Listen(Port)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	s.Joined, err = node.Join(ctx, node.Joining{
+		State: dir, Socket: socket, Seeds: []netip.AddrPort{seed}, Name: s.Name, Site: s.Name, Token: token,
+		Rand: s.World.random, Log: s.Log, Progress: func(text string) { s.Log.Info(text) },
+	})
+	return err
+}
+
+func (s *Site) open() *state.Dir {
+	s.World.T.Helper()
+	dir, err := state.Open(s.Dir)
+	if err != nil {
+		s.World.T.Fatal(err)
+	}
+	return dir
+}
+
+// Start runs the site's VR until Stop or the end of the test.
+func (s *Site) Start() {
+	t := s.World.T
+	t.Helper()
+	socket, err := s.Host.Listen(Port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve := s.Serve
+	if serve == nil {
+		serve = [][]string{nil}
+	}
+	s.Devices = nil
+	o := node.Options{
+		State: s.open(), Socket: socket, Rand: s.World.random, Log: s.Log, Software: "test",
+		Settings: node.Settings{Kind: "auto", Joinable: true, PathMTU: s.PathMTU, AutoAdmit: s.World.AutoAdmit},
+	}
+	for i, vns := range serve {
+		d := capturetest.NewChannelDevice(fmt.Sprintf("lan%d", i), 1400)
+		s.Devices = append(s.Devices, d)
+		o.Attachments = append(o.Attachments, node.Attachment{Name: d.Name(), Device: capture.Device(d), VNs: vns})
+	}
+	n, err := node.New(o)
+	if err != nil {
+		t.Fatalf("start %s: %v", s.Name, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.Node, s.cancel, s.ended = n, cancel, make(chan error, 1)
+	ended := s.ended
+	go func() { ended <- n.Run(ctx) }()
+}
+
+// Stop ends the site's VR as SIGTERM does.
+func (s *Site) Stop() {
+	s.World.T.Helper()
+	if s.Node == nil {
+		return
+	}
+	s.cancel()
+	if err := <-s.ended; err != nil {
+		s.World.T.Errorf("%s: %v", s.Name, err)
+	}
+	s.Node = nil
+}
+
+// Kill ends the site's VR without a word to anybody: what it sends from now on is lost.
+func (s *Site) Kill() {
+	s.World.T.Helper()
+	for _, other := range s.World.Sites {
+		if other != s {
+			s.World.Net.Cut(s.Host, other.Host)
+		}
+	}
+	s.Stop()
+	for _, other := range s.World.Sites {
+		if other != s {
+			s.World.Net.Join(s.Host, other.Host)
+		}
+	}
+}
+
+// Close stops every VR and lets what serf leaves behind run out. Call it at the end of a bubble.
+func (w *World) Close() {
+	for _, s := range w.Sites {
+		s.Stop()
+	}
+	w.Net.Close()
+	time.Sleep(15 * time.Minute)
+}
+
+// API returns the management interface of a running site.
+func (s *Site) API() control.Router { return s.Node.API() }
+
+// NewHost returns a fresh address of the site's first IPv4 block.
+func (s *Site) NewHost() netip.Addr {
+	s.hostCount++
+	a := s.Joined.Blocks[0].Addr().As4()
+	a[3] = byte(9 + s.hostCount)
+	return netip.AddrFrom4(a)
+}
+
+// Ask has the administrator ask for an operation at site s and waits for the outcome.
+func (w *World) Ask(s *Site, op string, args any) (control.Request, error) {
+	w.T.Helper()
+	d, err := policy.NewRequest(time.Now(), w.random, w.Sites[0].User(), op, args)
+	if err != nil {
+		return control.Request{}, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if _, err := s.API().Submit(ctx, d.Bytes()); err != nil {
+		return control.Request{}, err
+	}
+	return s.API().Request(ctx, d.Hash(), 30*time.Second)
+}
+
+// Must is Ask for what must be done.
+func (w *World) Must(s *Site, op string, args any) control.Request {
+	w.T.Helper()
+	r, err := w.Ask(s, op, args)
+	if err != nil || r.State != tables.StateDone {
+		w.T.Fatalf("%s: %+v, %v", op, r, err)
+	}
+	return r
+}
+
+// User returns the administrator's key, which the founding site holds.
+func (s *Site) User() ed25519.PrivateKey {
+	s.World.T.Helper()
+	text, err := os.ReadFile(filepath.Join(s.Dir, "user.key"))
+	if err != nil {
+		s.World.T.Fatal(err)
+	}
+	seed, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		s.World.T.Fatal(err)
+	}
+	return ed25519.NewKeyFromSeed(seed)
+}
+
+// Eventually waits until ok holds, at most for bound, and reports how long it took.
+func (w *World) Eventually(what string, bound time.Duration, ok func() bool) time.Duration {
+	w.T.Helper()
+	start := time.Now()
+	for !ok() {
+		if time.Since(start) > bound {
+			w.T.Fatalf("not within %v: %s", bound, what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return time.Since(start)
+}
+
+// Send sends one UDP packet from a host of site s, by the attachment.
+func (s *Site) Send(at int, src, dst netip.Addr, payload string) {
+	s.Devices[at].Send(capturetest.AppendUDP(nil, netip.AddrPortFrom(src, 1000), netip.AddrPortFrom(dst, 2000), []byte(payload)))
+}
+
+// Receive returns the payload of the next UDP packet for a host of the site, "" if none comes
+// within wait.
+func (s *Site) Receive(at int, wait time.Duration) (src, dst netip.Addr, payload string) {
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	for {
+		pkt, err := s.Devices[at].Receive(ctx)
+		if err != nil {
+			return netip.Addr{}, netip.Addr{}, ""
+		}
+		if from, to, text, ok := capturetest.ParseUDP(pkt); ok {
+			return from.Addr(), to.Addr(), string(text)
+		}
+	}
+}
+
+// Reaches reports whether a packet from a host at one site arrives at a host at another within
+// wait, sending again every 100 ms.
+func (w *World) Reaches(from *Site, src netip.Addr, to *Site, dst netip.Addr, wait time.Duration) bool {
+	w.T.Helper()
+	text := fmt.Sprintf("%s>%s %d", src, dst, w.random.Uint64())
+	for end := time.Now().Add(wait); time.Now().Before(end); {
+		from.Send(0, src, dst, text)
+		if _, _, got := to.Receive(0, 100*time.Millisecond); got == text {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,220 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vine-mesh/vine/node/forward"
+	"github.com/vine-mesh/vine/tables"
+)
+
+// overhead is what a packet grows by on the underlay, besides the outer IP header: UDP 8, data
+// header 16, tag 16 (docs/wire.md).
+const overhead = 8 + 16 + 16
+
+// publish compiles the tables that are installed into what the lanes read, and lets the links
+// know which VNs we accept from whom. On an error the lanes keep what they have.
+func (l *loop) publish(now time.Time) error {
+	view := l.store.Snapshot()
+	installed, problems := l.tables.Update(view)
+	for _, p := range problems {
+		l.n.log.Debug("version not installed yet", "vn", p.VN.String(), "version", p.Version, "reason", p.Reason)
+	}
+	compiled, err := l.compile(view, installed)
+	if err != nil {
+		return err
+	}
+	l.keepInstalled(installed)
+	l.installed = installed
+	next := snapshot{forward: compiled}
+	if old := l.n.snapshot.Load(); old != nil {
+		next.peers = old.peers
+	}
+	l.n.snapshot.Store(&next)
+	l.publishDirectory()
+	l.tellDelivers(view)
+	l.gossip.members(now)
+	l.shareChannels(now)
+	return nil
+}
+
+// compile makes a forward.Snapshot. A VN that cannot be carried beside the others is left out,
+// loudly, so that one wrong VN does not stop the rest.
+func (l *loop) compile(view *tables.View, installed []tables.Installed) (*forward.Snapshot, error) {
+	root, ok := view.Root()
+	if !ok {
+		return nil, ErrNotEnrolled
+	}
+	in := forward.Input{
+		Self: l.n.self.Router, Space: root.Space, Own: ownAddresses(view, l.n.self.Router),
+		PathMTU: map[tables.RouterID]int{},
+	}
+	for _, a := range l.n.options.Attachments {
+		at := forward.Attachment{}
+		for _, name := range a.VNs {
+			if vn, ok := view.VNByName(name); ok {
+				at.VNs = append(at.VNs, vn.ID)
+			} else {
+				at.VNs = append(at.VNs, 0) // a name that no VN has yet must not mean "every VN"
+			}
+		}
+		in.Attachments = append(in.Attachments, at)
+	}
+	for _, vn := range installed {
+		in.VNs = append(in.VNs, l.vnInput(view, vn, in.Attachments))
+		for _, set := range vn.Sets {
+			for _, id := range set.Routers {
+				in.PathMTU[id] = l.settings.PathMTU - overhead - 20
+				if r, ok := view.LinkRecord(id); ok && len(r.Endpoints) > 0 && r.Endpoints[0].Addr().Is6() {
+					in.PathMTU[id] -= 20
+				}
+			}
+		}
+	}
+	compiled, err := forward.NewSnapshot(in)
+	for err != nil {
+		var refused *forward.InputError
+		if !errors.As(err, &refused) || refused.VN == 0 {
+			return nil, fmt.Errorf("compile tables: %w", err)
+		}
+		l.n.log.Error("VN left out", "vn", refused.VN.String(), "err", err)
+		in.VNs = slices.DeleteFunc(in.VNs, func(v forward.VNInput) bool { return v.ID == refused.VN })
+		compiled, err = forward.NewSnapshot(in)
+	}
+	return compiled, nil
+}
+
+// vnInput gives each local host of a VN its attachment: the first that serves the VN.
+func (l *loop) vnInput(view *tables.View, vn tables.Installed, attachments []forward.Attachment) forward.VNInput {
+	in := forward.VNInput{ID: vn.VN.ID, Seal: vn.VN.Seal}
+	for _, set := range vn.Sets {
+		in.Sets = append(in.Sets, forward.Set{Routers: set.Routers, Prefixes: set.Prefixes})
+	}
+	manifest, _ := view.Manifest(vn.VN.ID)
+	for _, leaf := range manifest.Rosters {
+		roster, _ := view.Roster(vn.VN.ID, leaf.Site)
+		in.Members = append(in.Members, roster.Hosts...)
+	}
+	at := slices.IndexFunc(attachments, func(a forward.Attachment) bool {
+		return len(a.VNs) == 0 || slices.Contains(a.VNs, vn.VN.ID)
+	})
+	if at < 0 {
+		return in
+	}
+	for _, host := range vn.Local {
+		in.Local = append(in.Local, forward.LocalHost{Addr: host, Attachment: at})
+	}
+	return in
+}
+
+// tellDelivers says which prefixes each attachment delivers: our blocks, on the attachments that
+// serve every VN, and what our delivery sets hold in the VNs that an attachment serves.
+func (l *loop) tellDelivers(view *tables.View) {
+	if l.n.options.Delivers == nil {
+		return
+	}
+	e, _ := view.Enrolment(l.n.self.Router)
+	list := make([][]netip.Prefix, len(l.n.options.Attachments))
+	for at, a := range l.n.options.Attachments {
+		if len(a.VNs) == 0 {
+			list[at] = slices.Clone(e.Blocks)
+		}
+		for _, vn := range l.installed {
+			if len(a.VNs) > 0 && !slices.Contains(a.VNs, vn.VN.Name) {
+				continue
+			}
+			for _, set := range vn.Sets {
+				if slices.Contains(set.Routers, l.n.self.Router) {
+					list[at] = append(list[at], set.Prefixes...)
+				}
+			}
+		}
+		slices.SortFunc(list[at], tables.ComparePrefixes)
+		list[at] = slices.Compact(list[at])
+	}
+	if slices.EqualFunc(list, l.delivers, slices.Equal) {
+		return
+	}
+	l.delivers = list
+	l.n.options.Delivers(list)
+}
+
+// ownAddresses returns a router's own ViNe addresses: the first of each of its blocks.
+func ownAddresses(view *tables.View, id tables.RouterID) []netip.Addr {
+	e, _ := view.Enrolment(id)
+	var list []netip.Addr
+	for _, block := range e.Blocks {
+		list = append(list, block.Addr().Next())
+	}
+	return list
+}
+
+// keepInstalled has versions that were not installed before kept on disk.
+func (l *loop) keepInstalled(installed []tables.Installed) {
+	for _, vn := range installed {
+		i := slices.IndexFunc(l.installed, func(old tables.Installed) bool { return old.VN.ID == vn.VN.ID })
+		if i < 0 || l.installed[i].VN.Version != vn.VN.Version {
+			l.clerk.install(vn.VN.ID, vn.Documents)
+			l.n.log.Info("VN installed", "vn", vn.VN.Name, "version", vn.VN.Version)
+		}
+	}
+}
+
+// restore installs the VN versions that were installed before the restart, so that a newer one
+// that has only half arrived does not leave the VR without any.
+func (l *loop) restore() error {
+	sets, err := l.n.options.State.Sets()
+	if err != nil {
+		return err
+	}
+	for _, set := range sets {
+		var documents []*tables.Document
+		for _, b := range set {
+			d, err := tables.ParseDocument(b)
+			if err != nil {
+				l.n.log.Warn("installed version on disk is not readable", "err", err)
+				break
+			}
+			documents = append(documents, d)
+		}
+		if err := l.tables.Restore(l.store.Snapshot(), documents); err != nil {
+			l.n.log.Warn("installed version on disk not used", "err", err)
+		}
+	}
+	return nil
+}
+
+// serves reports whether a router delivers packets of a VN.
+func serves(vn tables.Installed, id tables.RouterID) bool {
+	return slices.ContainsFunc(vn.Sets, func(s tables.DeliverySet) bool { return slices.Contains(s.Routers, id) })
+}
+
+// shareChannels tells the links which VNs we accept from each router: those that both serve.
+// A VR's right to send in a VN ends here, before its next packet.
+func (l *loop) shareChannels(now time.Time) {
+	want := map[tables.RouterID][]tables.VNID{}
+	for _, vn := range l.installed {
+		if !serves(vn, l.n.self.Router) {
+			continue
+		}
+		for _, set := range vn.Sets {
+			for _, id := range set.Routers {
+				if id != l.n.self.Router {
+					want[id] = append(want[id], vn.VN.ID)
+				}
+			}
+		}
+	}
+	for id := range want {
+		l.peerOf(id)
+	}
+	for id, p := range l.peers {
+		if vns := want[id]; !slices.Equal(vns, p.vns) {
+			p.vns = vns
+			l.do(now, l.links.SetChannels(now, id, vns))
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package node
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport"
+)
+
+// A record is what decides our link record, beside the settings.
+type record struct {
+	count  uint32    // link records made since the boot
+	last   time.Time // when
+	serial tables.LinkRecord
+}
+
+const (
+	// recordEvery: a VR makes at most one link record in this time, for each travels to all.
+	recordEvery = 10 * time.Second
+	// observedLife is how long an endpoint counts that a peer saw us at.
+	observedLife = 10 * time.Minute
+)
+
+// observe takes what a peer says of where we are. It is a hint: it only ever adds an endpoint at
+// which others may try us.
+func (l *loop) observe(now time.Time, a transport.Observed) {
+	_, known := l.observed[a.Endpoint]
+	l.observed[a.Endpoint] = now
+	if !known {
+		l.due(now, choreRecord, 0)
+	}
+}
+
+// refreshRecord makes a new link record when what it says is no longer so.
+func (l *loop) refreshRecord(now time.Time) {
+	l.due(now, choreRecord, time.Minute)
+	want := l.desiredRecord(now)
+	have, ok := l.store.LinkRecord(l.n.self.Router)
+	if ok && l.record.count > 0 && sameRecord(want, have) {
+		return
+	}
+	if wait := l.record.last.Add(recordEvery).Sub(now); l.record.count > 1 && wait > 0 {
+		l.due(now, choreRecord, wait)
+		return
+	}
+	l.record.count++
+	l.record.last = now
+	want.Version = l.n.self.boot<<32 | uint64(l.record.count)
+	d, err := tables.Sign(want, l.n.self.identity)
+	if err != nil {
+		l.n.log.Error("link record not signed", "err", err)
+		return
+	}
+	if _, err := l.keep(now, []*tables.Document{d}, 0); err != nil {
+		l.n.log.Error("link record not kept", "err", err)
+	}
+	l.n.gossip.SetTags(l.tags())
+}
+
+func sameRecord(a, b tables.LinkRecord) bool {
+	return a.Link == b.Link && slices.Equal(a.Endpoints, b.Endpoints) && a.VRKind == b.VRKind &&
+		a.Serving == b.Serving && a.Draining == b.Draining && a.Joinable == b.Joinable && a.Software == b.Software
+}
+
+func (l *loop) desiredRecord(now time.Time) tables.LinkRecord {
+	endpoints, regular := l.endpoints(now)
+	kind := "limited"
+	if regular {
+		kind = "regular"
+	}
+	return tables.LinkRecord{
+		Router: l.n.self.Router, Link: l.n.self.static.Public(), Endpoints: endpoints, VRKind: kind,
+		Serving: l.author != nil, Joinable: l.settings.Joinable, Software: l.n.options.Software,
+	}
+}
+
+// endpointsMax is how many endpoints a link record may hold.
+const endpointsMax = 8
+
+// endpoints returns where this VR can be reached, best first: what the operator declared, else
+// what peers observed, else the addresses of its interfaces. regular says whether others can
+// reach it there: the operator says so, or a peer saw it at an address of its own.
+func (l *loop) endpoints(now time.Time) (list []netip.AddrPort, regular bool) {
+	own := localEndpoints(l.n.socket.LocalAddr(), l.store.InSpaceAddr)
+	switch {
+	case len(l.settings.Endpoints) > 0:
+		list = slices.Clone(l.settings.Endpoints)
+		regular = true
+	default:
+		translated := false
+		for at, when := range l.observed {
+			if now.Sub(when) > observedLife {
+				delete(l.observed, at)
+				continue
+			}
+			if slices.Contains(own, at) {
+				regular = true
+			} else {
+				translated = true
+			}
+			list = append(list, at)
+		}
+		slices.SortFunc(list, netip.AddrPort.Compare)
+		if len(list) == 0 || !translated {
+			regular = true // nothing speaks against it
+		}
+		for _, at := range own {
+			if !slices.Contains(list, at) {
+				list = append(list, at)
+			}
+		}
+	}
+	switch l.settings.Kind {
+	case "regular":
+		regular = true
+	case "limited":
+		regular = false
+	}
+	return list[:min(len(list), endpointsMax)], regular
+}
+
+// localEndpoints returns the addresses at which a socket can be reached on this machine's
+// interfaces, without those inside the ViNe space: an endpoint there would be inside a VN.
+func localEndpoints(bound netip.AddrPort, inSpace func(netip.Addr) bool) []netip.AddrPort {
+	if !bound.Addr().IsUnspecified() {
+		return []netip.AddrPort{bound}
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var list []netip.AddrPort
+	for _, a := range addrs {
+		prefix, err := netip.ParsePrefix(a.String())
+		if err != nil {
+			continue
+		}
+		addr := prefix.Addr().Unmap()
+		if !addr.IsGlobalUnicast() || inSpace(addr) || addr.Is6() && bound.Addr().Is4() {
+			continue
+		}
+		list = append(list, netip.AddrPortFrom(addr, bound.Port()))
+	}
+	slices.SortStableFunc(list, func(a, b netip.AddrPort) int { return reach(b.Addr()) - reach(a.Addr()) })
+	return list
+}
+
+// reach orders addresses by how far they can be reached from: public before private, and IPv4
+// before IPv6 since every site has it.
+func reach(a netip.Addr) int {
+	switch {
+	case a.Is4() && !a.IsPrivate():
+		return 3
+	case !a.IsPrivate():
+		return 2
+	case a.Is4():
+		return 1
+	}
+	return 0
+}
+
+// tags are what `serf members` shows of this VR.
+func (l *loop) tags() map[string]string {
+	r := l.desiredRecord(l.now)
+	e, _ := l.store.Enrolment(l.n.self.Router)
+	tags := map[string]string{
+		"id": l.n.self.Router.String(), "site": e.Site, "kind": r.VRKind, "version": r.Software,
+	}
+	if len(r.Endpoints) > 0 {
+		tags["endpoint"] = r.Endpoints[0].String()
+	}
+	return tags
+}
