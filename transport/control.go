@@ -1,0 +1,204 @@
+package transport
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/vine-mesh/vine/transport/frame"
+)
+
+// controlBytesMax is the most plaintext in one control datagram.
+const controlBytesMax = datagramBytesMax - frame.ControlHeaderLen - frame.TagLen
+
+// onControl takes a control datagram.
+func (l *Links) onControl(now time.Time, from netip.AddrPort, datagram []byte) {
+	h, _, err := frame.ParseControlHeader(datagram)
+	if err != nil {
+		l.counters.Malformed++
+		return
+	}
+	s := l.index[h.Receiver].session
+	if s == nil {
+		l.counters.UnknownIndex++
+		return
+	}
+	plain, err := s.OpenControl(nil, datagram)
+	if err != nil {
+		l.counters.Unauthentic++
+		return
+	}
+	if s.join != nil {
+		l.joinControl(now, s, from, plain, len(datagram))
+		return
+	}
+	k := s.link
+	if !s.confirmed {
+		// "A new session becomes the sending one only when the initiator proved that it is alive
+		// by a packet in it." The answer went to s.from, so a packet from there closes the circle.
+		l.promote(now, k, s, s.from)
+		if k.conn.endpoint != from && s.from == from {
+			k.conn.move(now, from)
+		}
+	}
+	c := k.conn
+	c.heard(now, k)
+	if s == c.session {
+		c.sawSource(now, from, len(datagram))
+	}
+	c.received++
+	l.touch(k)
+	l.frames(now, c, s, from, plain)
+}
+
+// heard takes note that the peer is alive.
+func (c *conn) heard(now time.Time, k *link) {
+	c.lastRecv = now
+	c.liveness.heard(now, c.links)
+	if k.state == StateSuspect {
+		k.transition(StateUp)
+	}
+}
+
+// frames takes the control frames of one authentic packet, until one does not parse: the peer's
+// program is then not ours, and the rest has no meaning.
+func (l *Links) frames(now time.Time, c *conn, s *session, from netip.AddrPort, b []byte) {
+	for len(b) > 0 && !c.closed {
+		f, rest, err := frame.ParseControl(b)
+		if err == nil {
+			err = l.frame(now, c, s, from, f)
+		}
+		if err != nil {
+			l.counters.Malformed++
+			return
+		}
+		b = rest
+	}
+}
+
+// frame takes one control frame. Unknown kinds are skipped.
+func (l *Links) frame(now time.Time, c *conn, s *session, from netip.AddrPort, f frame.Control) error {
+	switch f.Kind {
+	case frame.KindPing:
+		p, err := frame.ParsePing(f.Body)
+		if err != nil {
+			return err
+		}
+		c.put(frame.Pong{Token: p.Token, Rx: c.report()}.Append(nil))
+	case frame.KindPong:
+		p, err := frame.ParsePong(f.Body)
+		if err != nil {
+			return err
+		}
+		c.peerRx = p.Rx
+		c.onPong(now, p)
+	case frame.KindChallenge:
+		ch, err := frame.ParseChallenge(f.Body)
+		if err != nil {
+			return err
+		}
+		// The answer goes where the challenge came from, whatever we believe of that address:
+		// it is no longer than the challenge, and it is what the challenge asks.
+		c.emitTo(from, frame.Challenged(ch).Append(nil))
+	case frame.KindChallenged:
+		a, err := frame.ParseChallenged(f.Body)
+		if err != nil {
+			return err
+		}
+		c.onChallenged(now, from, a)
+	case frame.KindChannels:
+		ch, err := frame.ParseChannels(f.Body)
+		if err != nil {
+			return err
+		}
+		l.onChannels(c, s, ch)
+	case frame.KindChannelsAck:
+		a, err := frame.ParseChannelsAck(f.Body)
+		if err != nil {
+			return err
+		}
+		if s == c.session && a.Version == s.announce.version {
+			s.announce.acked = true
+		}
+	case frame.KindObserved:
+		o, err := frame.ParseObserved(f.Body)
+		if err != nil {
+			return err
+		}
+		if c.heardAt != o.Endpoint {
+			c.heardAt = o.Endpoint
+			l.emit(Observed{Router: c.router, Endpoint: o.Endpoint})
+		}
+	case frame.KindClose:
+		cl, err := frame.ParseClose(f.Body)
+		if err != nil {
+			return err
+		}
+		l.onClose(now, c, s, cl)
+	case frame.KindStreamOpen, frame.KindStreamBytes, frame.KindStreamAck, frame.KindStreamReset, kindStreamSpans:
+		if s.peerEpoch != c.peerEpoch {
+			return nil // of a connection that the peer has forgotten
+		}
+		if s.link != nil {
+			s.link.used = now
+		}
+		return c.onStreamFrame(now, f)
+	}
+	return nil
+}
+
+// onChannels takes what the peer accepts. Only the session in use counts: in an older one it is
+// news of the past.
+func (l *Links) onChannels(c *conn, s *session, ch frame.Channels) {
+	if s.link == nil || s != c.session {
+		return
+	}
+	fresh, ack := s.learn(ch)
+	if ack > 0 {
+		c.put(frame.ChannelsAck{Version: ack}.Append(nil))
+	}
+	if fresh {
+		sender, _ := s.Lane(0)
+		l.emit(Channels{Router: c.router, Endpoint: c.endpoint, Sender: sender, Session: s.Session, Index: s.channels.index})
+	}
+}
+
+// closeReasons maps the reasons that go over the wire.
+var closeReasons = map[frame.CloseReason]Reason{
+	frame.CloseIdle:     ReasonIdle,
+	frame.CloseShutdown: ReasonLeaving,
+	frame.CloseRevoked:  ReasonRevoked,
+	frame.CloseReplaced: ReasonReplaced,
+}
+
+// onClose takes the peer's close. In an old session it means nothing: the peer has a newer one.
+func (l *Links) onClose(now time.Time, c *conn, s *session, cl frame.Close) {
+	if s != c.session {
+		return
+	}
+	reason, known := closeReasons[cl.Reason]
+	if !known {
+		reason = ReasonPeer
+	}
+	if s.join != nil {
+		l.closeJoin(now, s.join, reason, ErrLinkDown, false)
+		return
+	}
+	k := s.link
+	if reason == ReasonIdle || reason == ReasonRevoked {
+		k.interest = time.Time{} // the peer does not want it: only a pin or new interest dials
+	}
+	l.down(now, k, reason)
+}
+
+// sayClose tells the peer that the connection ends. It is not repeated: a peer that misses it
+// finds out by its probes.
+func (l *Links) sayClose(c *conn, reason Reason) {
+	f := frame.Close{Reason: frame.CloseUnspecified}
+	for wire, r := range closeReasons {
+		if r == reason {
+			f.Reason = wire
+		}
+	}
+	c.put(f.Append(nil))
+	c.emit()
+}

@@ -1,0 +1,135 @@
+package transport
+
+import (
+	"time"
+
+	"github.com/vine-mesh/vine/transport/secure"
+)
+
+// Bounds of what a Links holds. Each bound drops or refuses the newcomer and leaves what is
+// there alone, so that pressure from outside cannot evict a working link.
+const (
+	// linksMax bounds links and dials. 16,384 is beyond the 10,000 VRs that the design aims at,
+	// and only enrolled peers get one.
+	linksMax = 16384
+	// joinsMax bounds join conversations: people join rarely, and each holds a stream budget.
+	joinsMax = 64
+	// joinLife ends a join conversation: a join takes a few round trips and a document transfer.
+	joinLife = 60 * time.Second
+	// joinStreamBytesMax bounds the bytes that the streams of one join conversation may carry,
+	// both ways together: a request of 8 KiB, and the federation's root and enrolments back.
+	joinStreamBytesMax = 256 << 10
+	// handshakesMax bounds handshakes under way, either side, so that a flood of first messages
+	// that pass the gate holds less than a megabyte.
+	handshakesMax = 256
+	// streamsMax bounds the streams of one connection; gossip uses a handful at a time.
+	streamsMax = 64
+	// streamsAllMax bounds the streams of all connections: 1,024 with two full windows each
+	// are 128 MiB at the very worst.
+	streamsAllMax = 1024
+	// ackSpansMax bounds the gaps told in one acknowledgement: RFC 2018 fits three or four.
+	ackSpansMax = 4
+	// lingerMax bounds the remembered ends of closed streams of one connection.
+	lingerMax = 128
+	// spansMax bounds the gaps that one stream's receiver keeps, so that a peer that sends every
+	// second byte cannot make each insertion slow.
+	spansMax = 32
+	// sessionsMax bounds the sessions of one link whose keys still open packets: the one in use,
+	// one before it, one not yet confirmed, and one spare for a peer that restarts just then.
+	sessionsMax = 4
+	// channelsMax bounds the VNs of one peer: 1,024 indexes of 8 bytes are eight datagrams.
+	channelsMax = 1024
+	// helloBytesMax bounds Config.Hello: 1,016 bytes beside what we add, so that the messages fit
+	// in datagramBytesMax.
+	helloBytesMax = secure.HelloMax - helloFixedLen
+)
+
+// Sizes on the wire.
+const (
+	// datagramBytesMax bounds every datagram of this package: the IPv6 minimum MTU of 1,280
+	// bytes (RFC 8200, Section 5) less 40 for IPv6, 8 for UDP and 32 of reserve for a tunnel below.
+	datagramBytesMax = 1200
+	// segmentBytes is the data of one full stream segment: what datagramBytesMax leaves beside
+	// the control header, the tag, and the heads of a data, an open and an acknowledgement frame.
+	segmentBytes = 1100
+	// streamWindow is the receive window and the send buffer of a stream: 64 KiB carry
+	// 5 Mbit/s at 100 ms, plenty for documents, and bound what a peer can make us hold.
+	streamWindow = 64 << 10
+	// cwndMax bounds the congestion window; the receive window holds it anyway.
+	cwndMax = 2 * streamWindow
+	// paceBurst is how many segments may go at once: the initial window of RFC 6928.
+	paceBurst = 10
+)
+
+// Timers of handshakes.
+const (
+	// initRetryMin is the first retransmission interval of a first message. It doubles to
+	// initRetryMax, each with up to a quarter of jitter so that crowds do not beat together.
+	initRetryMin = 250 * time.Millisecond
+	initRetryMax = 5 * time.Second
+	// initRetryWanted caps the interval while data waits for the link, so that a peer that comes
+	// back is found within a second.
+	initRetryWanted = 600 * time.Millisecond
+	// initLife is how long one first message is repeated; then a new one is made.
+	initLife = 10 * time.Second
+	// pendLife is how long a session that a peer initiated waits for the peer's first packet.
+	pendLife = 15 * time.Second
+	// dialInterest is how long a Dial, a data or a stream hint keeps us dialling a peer that does not answer.
+	dialInterest = 30 * time.Second
+	// retireAfter is how long the keys of a replaced session still open packets: the datagrams
+	// in flight are older than any path's delay by then. At least 10 s.
+	retireAfter = 15 * time.Second
+)
+
+// Timers of liveness. A dead path is noticed at most probeIdleMax + activeDead after the last
+// packet when idle, and activeDead after the first unanswered data when active.
+const (
+	// probeIdleMin and probeIdleMax bound the random interval of probes on an idle link. Below
+	// 30 s keeps most NAT bindings open.
+	probeIdleMin = 10 * time.Second
+	probeIdleMax = 25 * time.Second
+	// probeActive is the interval of probes while data was sent and nothing came back, or a
+	// probe is unanswered.
+	probeActive = 250 * time.Millisecond
+	// activeDead is how long probes go unanswered before the link is down: eight probes, so that
+	// 30 % loss each way kills a good link once in 200 such episodes and 5 % never.
+	activeDead = 2 * time.Second
+	// probeSuspect is the interval of probes on an idle link that left one unanswered, and
+	// idleDead how long until it is down: nothing waits for it, so there is no hurry.
+	probeSuspect = time.Second
+	idleDead     = 8 * time.Second
+	// activeQuiet is how long after the last authentic packet sent data counts as unanswered.
+	activeQuiet = 250 * time.Millisecond
+	// idleClose ends a link without data, streams or a pin.
+	idleClose = 5 * time.Minute
+)
+
+// Timers of path validation.
+const (
+	// challengeRetry repeats an unanswered path challenge.
+	challengeRetry = 300 * time.Millisecond
+	// challengeTries bounds the challenges to one address; then it is forgotten.
+	challengeTries = 6
+	// amplification bounds the bytes to an address that has proved nothing: at most three times
+	// what came from it (RFC 9000, Section 8.1).
+	amplification = 3
+)
+
+// Timers of channels and streams.
+const (
+	// announceRetry repeats an unacknowledged channel announcement.
+	announceRetry = 250 * time.Millisecond
+	// announceRetryMax is where the repetition slows down to.
+	announceRetryMax = 2 * time.Second
+	// rtoMin and rtoMax bound a stream's retransmission timer. RFC 6298 asks for a second at
+	// least and 60 at most; we begin like most stacks at 200 ms, and stay at 1.5 s, since a link
+	// whose probes fail for two seconds is closed anyway.
+	rtoMin = 200 * time.Millisecond
+	rtoMax = 1500 * time.Millisecond
+	// ackDelay is how long an acknowledgement waits for company (RFC 5681 allows 500 ms).
+	ackDelay = 20 * time.Millisecond
+	// streamIdle ends a stream that made no progress: nobody holds our memory with a byte a minute.
+	streamIdle = 30 * time.Second
+	// linger is how long the end of a closed stream is still acknowledged.
+	linger = 5 * time.Second
+)
