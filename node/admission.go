@@ -139,6 +139,17 @@ func (a *admission) apply(now time.Time, g *guest, envelope []byte) {
 		return
 	}
 	a.outcome(now, g)
+	a.l.gossip.awaited(now)
+}
+
+// waiting reports whether a newcomer waits for the authority's answer.
+func (a *admission) waiting() bool {
+	for _, g := range a.conns {
+		if _, answered := a.l.store.Receipt(g.request); !g.request.IsZero() && !answered {
+			return true
+		}
+	}
+	return false
 }
 
 // news is told of documents that are on disk now: one may be what a newcomer waits for.

@@ -87,6 +87,13 @@ func (l *loop) problems(now time.Time) []string {
 	if l.store.TrustStale(now) {
 		list = append(list, "no authority has signed a head lately: nobody new is trusted until one does")
 	}
+	if root, ok := l.store.Root(); ok {
+		for _, a := range root.Authorities {
+			if left := time.Unix(a.NotAfter, 0).Sub(now); left < endSoon {
+				list = append(list, fmt.Sprintf("the authority key %s ends in %d days: the root key must sign a new one", a.Key.Fingerprint()[:8], int(left.Hours()/24)))
+			}
+		}
+	}
 	if evidence, _ := l.store.Evidence(); len(evidence) > 0 {
 		list = append(list, fmt.Sprintf("%d documents contradict others of the same version: a signer is at fault", len(evidence)))
 	}
@@ -357,7 +364,7 @@ func (a api) Request(ctx context.Context, id tables.Hash, wait time.Duration) (c
 		woken := make(chan struct{})
 		out := control.Request{ID: hex.EncodeToString(id[:]), State: "accepted"}
 		known := false
-		err := a.n.call(ctx, func(_ time.Time, l *loop) {
+		err := a.n.call(ctx, func(now time.Time, l *loop) {
 			receipt, answered := l.store.Receipt(id)
 			_, known = l.store.Request(id)
 			if answered {
@@ -366,6 +373,7 @@ func (a api) Request(ctx context.Context, id tables.Hash, wait time.Duration) (c
 			}
 			if known && out.State != tables.StateDone && out.State != tables.StateRefused && wait > 0 {
 				l.waits[id] = append(l.waits[id], woken)
+				l.gossip.awaited(now)
 			}
 		})
 		switch {

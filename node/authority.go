@@ -28,12 +28,13 @@ func newAuthority(l *loop) *authority {
 	return &authority{l: l, reported: map[tables.Hash]string{}}
 }
 
+// endSoon is how long before an authority key ends the operator is told.
+const endSoon = 60 * 24 * time.Hour
+
 // act answers every open request and renews what is due.
 func (a *authority) act(now time.Time) {
 	l := a.l
 	l.due(now, choreAuthority, authorityEvery)
-	key := tables.PublicOf(l.n.self.identity)
-	_ = key
 	decider := policy.Authority{Key: tables.PublicOf(l.n.self.authority), AutoAdmit: l.settings.AutoAdmit}
 	if !l.store.Authority(decider.Key, now) {
 		l.n.log.Error("the authority key of this VR has expired or was replaced; it signs nothing")

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/vine-mesh/vine/node/state"
@@ -109,6 +110,20 @@ func (c *clerk) install(vn tables.VNID, documents []*tables.Document) bool {
 		return func(time.Time, *loop) {}
 	})
 }
+
+// keepIncarnation has gossip's incarnation stored, so that the next run refutes old accusations at
+// once.
+func (c *clerk) keepIncarnation() {
+	c.put(func() func(time.Time, *loop) {
+		if err := c.dir.SetNote(incarnationNote, strconv.FormatUint(uint64(c.n.gossip.Incarnation()), 10)); err != nil {
+			c.n.log.Warn("gossip incarnation not stored", "err", err)
+		}
+		return func(time.Time, *loop) {}
+	})
+}
+
+// incarnationNote is the name of the note in the state directory.
+const incarnationNote = "incarnation"
 
 func envelopes(documents []*tables.Document) [][]byte {
 	raw := make([][]byte, len(documents))

@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/vine-mesh/vine/mesh"
@@ -65,14 +66,18 @@ func newGossip(n *Node) (*gossip.Gossip, error) {
 			hint(func(now time.Time, l *loop) { l.gossip.tell(now, ev(id)) })
 		}
 	}
+	// A damaged note costs only time: see gossip.Config.
+	note, _ := n.options.State.Note(incarnationNote)
+	incarnation, _ := strconv.ParseUint(note, 10, 32)
 	return gossip.New(gossip.Config{
-		Self:      gossip.Self{Router: n.self.Router, Name: n.self.Name},
-		Tags:      map[string]string{"id": n.self.Router.String()},
-		Send:      n.pouch.send,
-		Dial:      n.dial,
-		Directory: n,
-		Rumours:   n.rumours,
-		Log:       n.log,
+		Incarnation: uint32(incarnation),
+		Self:        gossip.Self{Router: n.self.Router, Name: n.self.Name},
+		Tags:        map[string]string{"id": n.self.Router.String()},
+		Send:        n.pouch.send,
+		Dial:        n.dial,
+		Directory:   n,
+		Rumours:     n.rumours,
+		Log:         n.log,
 		Events: gossip.Events{
 			Up:     member(func(id tables.RouterID) mesh.Event { return mesh.MemberUp{Peer: id} }),
 			Failed: member(func(id tables.RouterID) mesh.Event { return mesh.MemberDown{Peer: id} }),

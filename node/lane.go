@@ -339,7 +339,7 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 			return
 		}
 	}
-	at, drop := forward.Arrived(snap.forward, g.router, g.vn, packet)
+	at, drop := n.arrived(snap.forward, g.router, g.vn, packet)
 	if drop != forward.DropNone {
 		n.drops[drop].Add(1)
 		return

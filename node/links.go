@@ -93,10 +93,15 @@ func (l *loop) linkDown(now time.Time, a transport.Down) {
 		return
 	}
 	l.n.log.Info("link down", "peer", l.name(a.Router), "reason", a.Reason)
-	p := l.peerOf(a.Router)
-	p.endpoint = netip.AddrPort{}
+	l.peerOf(a.Router).endpoint = netip.AddrPort{}
 	l.publishDirectory()
-	if p.send != nil {
+	l.stopSending(a.Router)
+}
+
+// stopSending makes packets for a router wait for its next channels: it is gone, or a new process
+// that has not the old keys.
+func (l *loop) stopSending(id tables.RouterID) {
+	if p := l.peerOf(id); p.send != nil {
 		p.send = nil
 		l.publishPeers()
 	}
@@ -196,6 +201,9 @@ func (l *loop) queue(now time.Time, w waitingPacket) {
 	if l.waiting >= packetsWaitMax {
 		l.n.waited.Add(1)
 	} else {
+		if len(p.packets) == 0 {
+			p.since = now
+		}
 		p.packets = append(p.packets, w)
 		l.waiting++
 	}
@@ -303,7 +311,7 @@ func (n *Node) dial(ctx context.Context, to tables.RouterID) (net.Conn, error) {
 
 // expire tells those who waited too long for a link.
 func (l *loop) expire(now time.Time) {
-	for id, p := range l.peers {
+	for _, p := range l.peers {
 		var keep, late []dialWait
 		for _, d := range p.dials {
 			if now.Before(d.expires) {
@@ -316,7 +324,7 @@ func (l *loop) expire(now time.Time) {
 		for _, d := range late {
 			d.done(now, 0, false)
 		}
-		if _, up := l.links.Conn(id); !up && len(p.dials) == 0 && len(p.grants) == 0 && p.send == nil && len(p.packets) > 0 {
+		if len(p.packets) > 0 && now.Sub(p.since) > packetPatience {
 			l.waiting -= len(p.packets)
 			l.n.waited.Add(uint64(len(p.packets)))
 			p.packets = nil

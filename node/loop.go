@@ -52,6 +52,7 @@ type peer struct {
 	send     *sendPeer      // nil: no channel yet
 	grants   map[uint32]grant
 	packets  []waitingPacket // waiting for a channel; at most peerPacketsMax
+	since    time.Time       // when the first of them began to wait
 	dials    []dialWait
 	sent     *atomic.Bool
 	got      *atomic.Bool
@@ -71,6 +72,9 @@ const (
 	peerPacketsMax = 32
 	// packetsWaitMax bounds all such packets of the VR: at 1,400 bytes 1.4 MB.
 	packetsWaitMax = 1024
+	// packetPatience is how long packets wait for a link: a handshake that lost its first message
+	// twice still comes in time, and a host that gets a packet later has sent it again.
+	packetPatience = 3 * time.Second
 	// dialPatience is how long somebody waits for a link before he is told that there is none.
 	dialPatience = 10 * time.Second
 	// sweepEvery is how often at most the lanes' marks are read: liveness decides in hundreds of
@@ -88,6 +92,7 @@ const (
 	choreAuthority              // answer requests, renew heads and enrolments
 	choreRejoin                 // look whether gossip has lost everybody
 	choreExpire                 // dials that took too long, join conversations
+	choreHasten                 // meet the authority, while somebody waits for its answer
 	choreEnd
 )
 
@@ -251,6 +256,8 @@ func (l *loop) chore(now time.Time, c chore) {
 	case choreRejoin:
 		l.gossip.rejoin(now)
 		l.due(now, choreRejoin, rejoinEvery)
+	case choreHasten:
+		l.gossip.hasten(now)
 	case choreExpire:
 		l.expire(now)
 		l.due(now, choreExpire, time.Second)
@@ -282,6 +289,9 @@ func (l *loop) do(now time.Time, actions []transport.Action) {
 		case transport.Up:
 			l.linkUp(now, a)
 		case transport.Rekeyed:
+			if a.Restarted {
+				l.stopSending(a.Router)
+			}
 		case transport.Moved:
 			l.moved(a)
 		case transport.Channels:

@@ -102,6 +102,9 @@ type Node struct {
 	waiting chan waitingPacket
 	// done is closed when the control loop has ended.
 	done chan struct{}
+	// arrived judges a packet that a router sent: forward.Arrived. Only tests put in another, to
+	// show what would come through without it.
+	arrived func(s *forward.Snapshot, from tables.RouterID, vn tables.VNID, b []byte) (attachment int, drop forward.Drop)
 
 	snapshot  atomic.Pointer[snapshot]
 	grants    atomic.Pointer[map[uint32]grant]
@@ -140,7 +143,7 @@ type waitingPacket struct {
 const (
 	arrivalsMax = 1024 // at 1,200 bytes: 1.2 MB when the control loop is behind
 	waitingMax  = 256
-	commandsMax = 64
+	commandsMax = 1024 // a gossip packet may bring dozens of hints at once
 	joinsMax    = 8
 )
 
@@ -155,6 +158,7 @@ func New(o Options) (*Node, error) {
 		waiting:  make(chan waitingPacket, waitingMax),
 		done:     make(chan struct{}),
 		joins:    make(chan string, joinsMax),
+		arrived:  forward.Arrived,
 	}
 	for _, a := range o.Attachments {
 		n.attachments = append(n.attachments, &attachment{device: a.Device})
@@ -191,6 +195,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer stopLower()
 	g.Go(func() error {
 		defer stopLower()
+		defer n.loop.clerk.keepIncarnation()
 		return n.gossip.Run(ctx)
 	})
 	g.Go(func() error { return n.joinGossip(ctx) })

@@ -25,6 +25,9 @@ type replication struct {
 	met       bool // an exchange of ours has come to its end since the start
 	meeting   bool // the first one is under way
 	seen      map[tables.RouterID]bool
+	hastening bool // a meeting with the authority is under way
+	pause     time.Duration
+	served    map[tables.RouterID]int // exchanges that a peer started and that go on
 }
 
 // An exchange is one mesh.Exchange on its stream.
@@ -40,6 +43,9 @@ const (
 	rejoinEvery = 5 * time.Second
 	// exchangeRead is how much of a stream is read at a time.
 	exchangeRead = 16 << 10
+	// exchangesPerPeer is how many exchanges one peer may have with us that it started: one that
+	// goes on and one that a rumour caused.
+	exchangesPerPeer = 4
 	// rejoinDials is how many routers are dialled each time: with a hundred enrolled and one
 	// alive, it is found within two minutes, at the cost of one handshake message a second.
 	rejoinDials = 4
@@ -53,7 +59,7 @@ func newReplication(l *loop, now time.Time) *replication {
 	rng := rand.New(rand.NewPCG(uint64(l.n.self.Router), l.n.self.boot+uint64(seed[0])<<8+uint64(seed[1])))
 	r := &replication{
 		l: l, view: mesh.NewView(now, l.n.self.Router, rng), rng: rng, rumours: l.n.rumours,
-		exchanges: map[transport.Stream]*exchange{}, seen: map[tables.RouterID]bool{},
+		exchanges: map[transport.Stream]*exchange{}, seen: map[tables.RouterID]bool{}, served: map[tables.RouterID]int{},
 	}
 	for d := range l.store.Digests() {
 		r.index.Put(d)
@@ -65,6 +71,7 @@ func newReplication(l *loop, now time.Time) *replication {
 type rumours struct {
 	mu    sync.Mutex // guards queue
 	queue *mesh.Rumours
+	mute  bool // only tests set it, before Run: nothing is rumoured
 }
 
 // Take implements gossip.Rumours.
@@ -77,6 +84,9 @@ func (r *rumours) Take(members, limit, overhead int) [][]byte {
 func (r *rumours) add(d *tables.Document) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.mute {
+		return
+	}
 	r.queue.Add(d.Digest(), d.Bytes())
 }
 
@@ -181,11 +191,21 @@ func (r *replication) initiate(now time.Time, id tables.RouterID, make func(now 
 	})
 }
 
-// respond takes the other side of an exchange that a peer started.
+// respond takes the other side of an exchange that a peer started. A peer that claims to have
+// nothing can ask for everything, so it has few at a time.
 func (r *replication) respond(now time.Time, st transport.Stream, s *stream) {
+	if r.served[s.router] >= exchangesPerPeer {
+		r.l.do(now, r.l.links.ResetStream(now, st))
+		return
+	}
+	r.served[s.router]++
 	r.run(now, st, s, &exchange{
 		state: mesh.NewExchange(now, &r.index, false, r.body, mesh.ExchangeLimits{}),
-		ended: func(time.Time, bool, int) {},
+		ended: func(time.Time, bool, int) {
+			if r.served[s.router]--; r.served[s.router] == 0 {
+				delete(r.served, s.router)
+			}
+		},
 	})
 }
 
@@ -327,6 +347,36 @@ func (r *replication) rejoin(now time.Time) {
 		r.l.do(now, r.l.links.Dial(now, enrolled[r.rng.IntN(len(enrolled))].Router))
 	}
 }
+
+// awaited starts meetings with the authority: somebody here waits for its answer. Rumours are
+// as fast as a rule, but a newcomer's member may have come up a second before him.
+func (r *replication) awaited(now time.Time) {
+	r.pause = 0
+	r.l.due(now, choreHasten, 0)
+}
+
+// hasten meets a VR that runs the authority, if somebody still waits, and comes back after a pause
+// that grows. Where nothing is new a meeting costs a hundred bytes.
+func (r *replication) hasten(now time.Time) {
+	if r.l.author != nil || len(r.l.waits) == 0 && !r.l.server.waiting() {
+		return
+	}
+	for _, e := range r.l.store.Enrolments() {
+		if rec, ok := r.l.store.LinkRecord(e.Router); ok && rec.Serving && e.Router != r.l.n.self.Router && !r.hastening {
+			r.hastening = true
+			r.exchangeWith(now, e.Router, func(time.Time, bool, int) { r.hastening = false })
+			break
+		}
+	}
+	r.pause = min(max(2*r.pause, hastenMin), hastenMax)
+	r.l.due(now, choreHasten, r.pause)
+}
+
+// The pauses between two meetings with the authority, while somebody waits.
+const (
+	hastenMin = 250 * time.Millisecond
+	hastenMax = 10 * time.Second
+)
 
 // join has gossip join through a router.
 func (r *replication) join(id tables.RouterID) {

@@ -23,6 +23,7 @@ type Config struct {
 	Endpoints []netip.AddrPort // as declared; empty: find out
 	Kind      string           // "auto", "regular" or "limited"
 	Joinable  bool
+	PathMTU   int // bytes of IP packet on the underlay
 
 	Capture     string // "tun" or "none"
 	Device      string
@@ -111,9 +112,9 @@ func (raw *rawFile) check(where func(key string) string) (Config, error) {
 	c := Config{
 		State: raw.State, Control: raw.Control,
 		Kind:     oneOf("underlay.kind", raw.Underlay.Kind, "auto", "regular", "limited"),
-		Joinable: raw.Underlay.Joinable,
-		Capture:  oneOf("capture.kind", raw.Capture.Kind, "tun", "none"),
-		Device:   raw.Capture.Device, MTU: raw.Capture.MTU,
+		Joinable: raw.Underlay.Joinable, PathMTU: raw.Underlay.MTU,
+		Capture: oneOf("capture.kind", raw.Capture.Kind, "tun", "none"),
+		Device:  raw.Capture.Device, MTU: raw.Capture.MTU,
 		RPCToken:  raw.Gossip.Token,
 		AutoAdmit: oneOf("authority.auto_admit", raw.Authority.AutoAdmit, "invite", "open", "never"),
 		LogJSON:   oneOf("log.format", raw.Log.Format, "text", "json") == "json",
@@ -140,6 +141,9 @@ func (raw *rawFile) check(where func(key string) string) (Config, error) {
 			bad("underlay.endpoints", "%v", err)
 		}
 		c.Endpoints = append(c.Endpoints, ep)
+	}
+	if c.PathMTU < 1124 || c.PathMTU > 9000 {
+		bad("underlay.mtu", "%d is not between 1124 and 9000", c.PathMTU)
 	}
 	if n := len(c.Device); n == 0 || n > 15 {
 		bad("capture.device", "%q has %d bytes; a device name has 1 to 15", c.Device, n)

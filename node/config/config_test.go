@@ -39,7 +39,7 @@ func TestWrongFileNamesLineAndNearestKey(t *testing.T) {
 		want       []string
 	}{
 		{"misspelt key", "[underlay]\nlisten = \"[::]:1\"\njoinabel = true\n", []string{"line 3", `"underlay.joinabel"`, `"underlay.joinable"`}},
-		{"key in the wrong table", "mtu = 1400\n", []string{"line 1", `"capture.mtu"`}},
+		{"key in the wrong table", "auto_admit = \"open\"\n", []string{"line 1", `"authority.auto_admit"`}},
 		{"misspelt table", "[captur]\nmtu = 1400\n", []string{"line 1", `"capture"`}},
 		{"syntax", "[underlay]\nlisten = \n", []string{"line 2"}},
 		{"wrong type", "[capture]\nmtu = \"big\"\n", []string{"line 2"}},

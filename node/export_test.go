@@ -1,0 +1,79 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/vine-mesh/vine/node/forward"
+	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport"
+)
+
+// Mute keeps a Node that does not run yet from rumouring.
+func (n *Node) Mute() { n.rumours.mute = true }
+
+// TrustPeers takes the check of arriving packets out of a Node that does not run yet.
+func (n *Node) TrustPeers() {
+	n.arrived = func(*forward.Snapshot, tables.RouterID, tables.VNID, []byte) (int, forward.Drop) {
+		return 0, forward.DropNone
+	}
+}
+
+// A Channel is what one channel index that the VR issued stands for.
+type Channel struct {
+	Router   tables.RouterID
+	VN       tables.VNID
+	Endpoint string
+}
+
+// A Holding is all that gossip must never change: what lanes decide by, whom the VR is linked with
+// and since when, and in which VNs it sends to and takes from whom. Session keys and channel
+// indexes are left out: they change by themselves every two minutes.
+type Holding struct {
+	Documents [16]byte // root of the index
+	Tables    *forward.Snapshot
+	Links     map[tables.RouterID]transport.Conn // one number from link up to link down
+	Endpoints map[tables.RouterID]string
+	Keys      map[tables.RouterID]tables.LinkKey // static link keys in use
+	Sends     map[tables.RouterID]map[tables.VNID]bool
+	Takes     map[Channel]bool
+}
+
+// Holding returns what a running Node holds.
+func (n *Node) Holding(ctx context.Context) (h Holding, err error) {
+	err = n.call(ctx, func(now time.Time, l *loop) {
+		h = Holding{
+			Links: map[tables.RouterID]transport.Conn{}, Endpoints: map[tables.RouterID]string{},
+			Keys: map[tables.RouterID]tables.LinkKey{}, Sends: map[tables.RouterID]map[tables.VNID]bool{}, Takes: map[Channel]bool{},
+		}
+		h.Documents = l.gossip.index.Root()
+		snap := n.snapshot.Load()
+		h.Tables = snap.forward
+		for id, p := range snap.peers {
+			h.Sends[id] = map[tables.VNID]bool{}
+			for vn := range p.index {
+				h.Sends[id][vn] = true
+			}
+			h.Endpoints[id] = p.endpoint.String()
+			h.Links[id], _ = l.links.Conn(id)
+			r, _ := l.store.LinkRecord(id)
+			h.Keys[id] = r.Link
+		}
+		for _, g := range *n.grants.Load() {
+			h.Takes[Channel{g.router, g.vn, g.endpoint.String()}] = true
+		}
+	})
+	return h, err
+}
+
+// LinkWith returns the number of the connection with a router, zero for none.
+func (n *Node) LinkWith(ctx context.Context, id tables.RouterID) (c transport.Conn) {
+	_ = n.call(ctx, func(_ time.Time, l *loop) { c, _ = l.links.Conn(id) })
+	return c
+}
+
+// GossipDrops returns what the policing of gossip has dropped, by reason.
+func (n *Node) GossipDrops() map[string]uint64 { return n.gossip.Drops() }
+
+// GossipNotOpened returns how many gossip datagrams did not open.
+func (n *Node) GossipNotOpened() uint64 { return n.gossiped.Load() }
