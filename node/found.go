@@ -19,81 +19,97 @@ type Founding struct {
 	VR, Site string         // of the first VR
 	Space    []netip.Prefix // none: DefaultSpace
 	UserName string         // of the first administrator
-	Rand     io.Reader
+	// Keys are the founder's that exist already, by their names in the state directory; the others
+	// are made. They may come from a join that was given up.
+	Keys map[string][32]byte
+	Rand io.Reader
 }
 
-// A Founded is what Found made, beside what is in the state directory.
-type Founded struct {
-	FederationID tables.Hash
-	Root         ed25519.PrivateKey // in no file yet: the caller seals it, or it is lost
-	Enrolment    tables.Enrolment
-	Space        []netip.Prefix
+// A Federation is a new federation, in memory.
+type Federation struct {
+	Root      ed25519.PrivateKey // in no file yet: the caller seals it, or it is lost
+	Keys      map[string][32]byte
+	View      *tables.View
+	Enrolment tables.Enrolment // of the first VR
 }
+
+// FounderKeys are the names of a founder's keys in the state directory. "authority" and "user" make
+// it the authority and the first administrator.
+func FounderKeys() []string { return []string{"identity", "link", "authority", "user"} }
 
 // ErrEnrolled says that the state directory belongs to a VR already.
 var ErrEnrolled = errors.New("this machine already belongs to a federation")
 
-// Found makes a new federation and this machine its first VR and authority. The keys "identity",
-// "link", "authority" and "user" and the founding documents are put into the state directory, the
-// documents last and as one bundle: without them the directory counts as not enrolled.
-//
-// seal is given the root key before anything is written, and an error of it ends Found.
-func Found(now time.Time, dir *state.Dir, f Founding, seal func(root ed25519.PrivateKey) error) (Founded, error) {
-	if documents, _, err := dir.Load(); err != nil {
-		return Founded{}, err
-	} else if len(documents) > 0 {
-		return Founded{}, ErrEnrolled
+// Found makes the keys and documents of a new federation, and shows that they hold by putting them
+// into a store as every VR will. It writes nothing: see Federation.Store.
+func Found(now time.Time, f Founding) (*Federation, error) {
+	m := &Federation{Keys: map[string][32]byte{}}
+	private := map[string]ed25519.PrivateKey{}
+	for _, name := range append([]string{"root"}, FounderKeys()...) {
+		seed, there := f.Keys[name]
+		if !there {
+			if _, err := io.ReadFull(f.Rand, seed[:]); err != nil {
+				return nil, fmt.Errorf("make key: %w", err)
+			}
+		}
+		private[name] = ed25519.NewKeyFromSeed(seed[:])
+		if name != "root" {
+			m.Keys[name] = seed
+		}
 	}
+	m.Root = private["root"]
 	if len(f.Space) == 0 {
 		space, err := DefaultSpace(f.Rand)
 		if err != nil {
-			return Founded{}, err
+			return nil, err
 		}
 		f.Space = space
 	}
-	root, err := newKey(f.Rand)
+	founded, err := policy.Found(now, policy.Founding{
+		Name: f.Name, Space: f.Space, VR: f.VR, Site: f.Site, UserName: f.UserName,
+		Root: tables.PublicOf(m.Root), Authority: tables.PublicOf(private["authority"]),
+		Identity: tables.PublicOf(private["identity"]), User: tables.PublicOf(private["user"]),
+	})
 	if err != nil {
-		return Founded{}, err
+		return nil, err
 	}
-	// Names and space are judged before any key is written.
-	trial := policy.Founding{
-		Name: f.Name, Space: f.Space, VR: f.VR, Site: f.Site, UserName: f.UserName, Root: tables.PublicOf(root),
+	store, err := foundingStore(now, founded, m.Root, private["authority"])
+	if err != nil {
+		return nil, fmt.Errorf("found federation: %w", err)
 	}
-	keys := map[string]ed25519.PrivateKey{}
-	for _, name := range []string{"identity", "authority", "user"} {
-		if keys[name], err = newKey(f.Rand); err != nil {
-			return Founded{}, err
+	m.View = store.Snapshot()
+	m.Enrolment, _ = m.View.EnrolmentByIdentity(tables.PublicOf(private["identity"]))
+	return m, nil
+}
+
+// Store makes the state directory that of the first VR: the keys, and last the documents as one
+// bundle, without which it counts as not enrolled. On an error it takes back the keys that it wrote.
+func (f *Federation) Store(dir *state.Dir) (err error) {
+	if documents, _, err := dir.Load(); err != nil {
+		return err
+	} else if len(documents) > 0 {
+		return ErrEnrolled
+	}
+	for _, name := range FounderKeys() {
+		if _, there, err := dir.Key(name); err != nil {
+			return err
+		} else if there {
+			continue // from a join that was given up, and used
 		}
-	}
-	trial.Identity, trial.Authority, trial.User = tables.PublicOf(keys["identity"]), tables.PublicOf(keys["authority"]), tables.PublicOf(keys["user"])
-	founded, err := policy.Found(now, trial)
-	if err != nil {
-		return Founded{}, err
-	}
-	store, err := foundingStore(now, founded, root, keys["authority"])
-	if err != nil {
-		return Founded{}, fmt.Errorf("found federation: %w", err)
-	}
-	if err := seal(root); err != nil {
-		return Founded{}, err
-	}
-	for name, key := range keys {
-		if err := dir.SetKey(name, [32]byte(key.Seed())); err != nil {
-			return Founded{}, err
+		defer func() {
+			if err != nil {
+				dir.RemoveKey(name)
+			}
+		}()
+		if err := dir.SetKey(name, f.Keys[name]); err != nil {
+			return err
 		}
-	}
-	if _, err := MakeKey(dir, "link", f.Rand); err != nil {
-		return Founded{}, err
 	}
 	var raw [][]byte
-	for d := range store.Documents() {
+	for d := range f.View.Documents() {
 		raw = append(raw, d.Bytes())
 	}
-	if err := dir.Append(raw...); err != nil {
-		return Founded{}, err
-	}
-	e, _ := store.EnrolmentByIdentity(trial.Identity)
-	return Founded{store.FederationID(), root, e, f.Space}, nil
+	return dir.Append(raw...)
 }
 
 // foundingStore signs the founding documents and shows that they hold, by putting them into a
@@ -118,14 +134,6 @@ func foundingStore(now time.Time, f policy.Founded, root, authority ed25519.Priv
 	}
 	key := tables.PublicOf(authority)
 	return store, put(tables.BuildHead(store.Snapshot(), key, now.Unix(), now.Add(headLife).Unix()), authority)
-}
-
-func newKey(random io.Reader) (ed25519.PrivateKey, error) {
-	var seed [ed25519.SeedSize]byte
-	if _, err := io.ReadFull(random, seed[:]); err != nil {
-		return nil, fmt.Errorf("make key: %w", err)
-	}
-	return ed25519.NewKeyFromSeed(seed[:]), nil
 }
 
 // DefaultSpace returns the ViNe space of a federation that asks for none in particular:

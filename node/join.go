@@ -312,7 +312,11 @@ func (n *newcomer) message(now time.Time, t joinType, body []byte) error {
 			return fmt.Errorf("%w: %s", ErrRefused, s.Reason)
 		}
 		if s != n.told && s.State == tables.StatePending {
-			n.Progress("the request is with the federation; " + s.Reason)
+			text := "the request is on its way to the authority"
+			if s.Reason != "" {
+				text = s.Reason
+			}
+			n.Progress(text)
 		}
 		n.told = s
 	case joinDocument:

@@ -34,14 +34,21 @@ type World struct {
 	Sites []*Site
 	// AutoAdmit is what the authority does with newcomers: "open" unless changed.
 	AutoAdmit string
-	random    *rand.ChaCha8
+	// Prepare, if set, is shown every VR before it runs.
+	Prepare func(*node.Node)
+	// PathMTU is the path MTU setting of new sites: 1,500 unless changed.
+	PathMTU int
+	// Strays are the packets that hosts got outside any Flow, see Run.
+	Strays []Packet
+	flows  []*Flow
+	random *rand.ChaCha8
 }
 
 // New returns an empty World. Everything random in it comes from seed.
 func New(t testing.TB, seed uint64) *World {
 	var key [32]byte
 	key[0], key[1], key[2] = byte(seed), byte(seed>>8), byte(seed>>16)
-	return &World{T: t, Net: transporttest.Start(t, seed), AutoAdmit: "open", random: rand.NewChaCha8(key)}
+	return &World{T: t, Net: transporttest.Start(t, seed), AutoAdmit: "open", PathMTU: 1500, random: rand.NewChaCha8(key)}
 }
 
 // A Site is one VR with its LAN.
@@ -55,6 +62,8 @@ type Site struct {
 	Serve     [][]string // VNs that each attachment serves; nil: one attachment that serves all
 	Joined    node.Joined
 	PathMTU   int
+	Closed    bool   // answers no newcomer
+	Pin       string // of the federation that it means to join
 	cancel    context.CancelFunc
 	ended     chan error
 	Log       *slog.Logger
@@ -63,7 +72,7 @@ type Site struct {
 
 func (w *World) site(name string) *Site {
 	addr := netip.AddrFrom4([4]byte{192, 0, byte(2 + len(w.Sites)/200), byte(1 + len(w.Sites)%200)})
-	s := &Site{Name: name, World: w, Dir: w.T.TempDir(), Host: w.Net.Host(name, addr), PathMTU: 1500}
+	s := &Site{Name: name, World: w, Dir: w.T.TempDir(), Host: w.Net.Host(name, addr), PathMTU: w.PathMTU}
 	level := slog.LevelError + 4
 	if os.Getenv("VINE_TEST_LOG") != "" {
 		level = slog.LevelDebug
@@ -81,14 +90,15 @@ func (w *World) Found(name string) *Site {
 	w.T.Helper()
 	s := w.site(name)
 	dir := s.open()
-	founded, err := node.Found(time.Now(), dir, node.Founding{
-		Name: "world", VR: name, Site: name, UserName: "admin", Rand: w.random,
-	}, func(ed25519.PrivateKey) error { return nil })
+	founded, err := node.Found(time.Now(), node.Founding{Name: "world", VR: name, Site: name, UserName: "admin", Rand: w.random})
+	if err == nil {
+		err = founded.Store(dir)
+	}
 	if err != nil {
 		w.T.Fatalf("found: %v", err)
 	}
 	dir.Close()
-	s.Joined = node.Joined{Name: name, Router: founded.Enrolment.Router, Blocks: founded.Enrolment.Blocks, FederationID: founded.FederationID}
+	s.Joined = node.Joined{Name: name, Router: founded.Enrolment.Router, Blocks: founded.Enrolment.Blocks, FederationID: founded.View.FederationID()}
 	s.Start()
 	return s
 }
@@ -119,7 +129,7 @@ func (s *Site) Enrol(ctx context.Context, seed netip.AddrPort, token string) err
 	}
 	defer socket.Close()
 	s.Joined, err = node.Join(ctx, node.Joining{
-		State: dir, Socket: socket, Seeds: []netip.AddrPort{seed}, Name: s.Name, Site: s.Name, Token: token,
+		State: dir, Socket: socket, Seeds: []netip.AddrPort{seed}, Name: s.Name, Site: s.Name, Token: token, Pin: s.Pin,
 		Rand: s.World.random, Log: s.Log, Progress: func(text string) { s.Log.Info(text) },
 	})
 	return err
@@ -149,7 +159,7 @@ func (s *Site) Start() {
 	s.Devices = nil
 	o := node.Options{
 		State: s.open(), Socket: socket, Rand: s.World.random, Log: s.Log, Software: "test",
-		Settings: node.Settings{Kind: "auto", Joinable: true, PathMTU: s.PathMTU, AutoAdmit: s.World.AutoAdmit},
+		Settings: node.Settings{Kind: "auto", Joinable: !s.Closed, PathMTU: s.PathMTU, AutoAdmit: s.World.AutoAdmit},
 	}
 	for i, vns := range serve {
 		d := capturetest.NewChannelDevice(fmt.Sprintf("lan%d", i), 1400)
@@ -159,6 +169,9 @@ func (s *Site) Start() {
 	n, err := node.New(o)
 	if err != nil {
 		t.Fatalf("start %s: %v", s.Name, err)
+	}
+	if s.World.Prepare != nil {
+		s.World.Prepare(n)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.Node, s.cancel, s.ended = n, cancel, make(chan error, 1)
@@ -213,6 +226,20 @@ func (s *Site) NewHost() netip.Addr {
 	a := s.Joined.Blocks[0].Addr().As4()
 	a[3] = byte(9 + s.hostCount)
 	return netip.AddrFrom4(a)
+}
+
+// NewHost6 is NewHost for IPv6.
+func (s *Site) NewHost6() netip.Addr {
+	s.hostCount++
+	for _, b := range s.Joined.Blocks {
+		if b.Addr().Is6() {
+			a := b.Addr().As16()
+			a[15] = byte(9 + s.hostCount)
+			return netip.AddrFrom16(a)
+		}
+	}
+	s.World.T.Fatalf("%s has no IPv6 block", s.Name)
+	return netip.Addr{}
 }
 
 // Ask has the administrator ask for an operation at site s and waits for the outcome.

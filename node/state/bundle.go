@@ -39,6 +39,13 @@ func (d *Dir) Append(documents ...[]byte) error {
 // Load returns every document on disk, oldest bundle first, and the names of damaged bundles,
 // which it sets aside. It also removes temporary files that a crash left.
 func (d *Dir) Load() (documents [][]byte, damaged []string, err error) {
+	leftovers, err := filepath.Glob(filepath.Join(d.path, bundleDir, ".tmp-*"))
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range leftovers {
+		os.Remove(name)
+	}
 	numbers, err := d.bundles()
 	if err != nil {
 		return nil, nil, err
@@ -63,6 +70,46 @@ func (d *Dir) Load() (documents [][]byte, damaged []string, err error) {
 		d.next = numbers[len(numbers)-1] + 1
 	}
 	return documents, damaged, nil
+}
+
+// readTries is how often Read starts again when bundles vanish under it: a running VR may be putting
+// them together in a new one.
+const readTries = 5
+
+// Read returns the documents in the state directory at path, oldest first, and changes nothing: it
+// takes no lock, so it works beside a running VR. Damaged bundles are left out. Without a directory
+// there are no documents.
+func Read(path string) ([][]byte, error) {
+	d := &Dir{path: path}
+	for try := 1; ; try++ {
+		documents, err := d.read()
+		switch {
+		case err == nil:
+			return documents, nil
+		case errors.Is(err, os.ErrNotExist) && try < readTries:
+		case errors.Is(err, os.ErrNotExist):
+			return nil, nil
+		default:
+			return nil, fmt.Errorf("read state directory: %w", err)
+		}
+	}
+}
+
+func (d *Dir) read() (documents [][]byte, err error) {
+	numbers, err := d.bundles()
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range numbers {
+		content, err := os.ReadFile(d.bundlePath(n))
+		if err != nil {
+			return nil, err
+		}
+		if list, err := parseBundle(content); err == nil {
+			documents = append(documents, list...)
+		}
+	}
+	return documents, nil
 }
 
 // Bundles returns how many bundles are on disk: a measure of when to call Compact.
@@ -142,10 +189,6 @@ func (d *Dir) bundles() ([]uint64, error) {
 	var numbers []uint64
 	for _, e := range entries {
 		name := e.Name()
-		if strings.HasPrefix(name, ".tmp-") {
-			os.Remove(filepath.Join(d.path, bundleDir, name))
-			continue
-		}
 		text, ok := strings.CutSuffix(name, bundleSuffix)
 		if !ok {
 			continue

@@ -82,6 +82,15 @@ func (d *Dir) SetKey(name string, key [32]byte) error {
 	return writeFile(d.keyPath(name), []byte(hex.EncodeToString(key[:])+"\n"))
 }
 
+// RemoveKey removes the secret called name, if there is one.
+func (d *Dir) RemoveKey(name string) error {
+	err := os.Remove(d.keyPath(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 func (d *Dir) keyPath(name string) string { return filepath.Join(d.path, name+".key") }
 
 // Note returns the small text called name, or "" when there is none.

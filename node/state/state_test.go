@@ -88,6 +88,30 @@ func TestTornBundleIsSetAside(t *testing.T) {
 	}
 }
 
+// TestReadBesideARunningVR: Read needs no lock and changes nothing.
+func TestReadBesideARunningVR(t *testing.T) {
+	path := t.TempDir()
+	if docs, err := Read(filepath.Join(path, "absent")); err != nil || docs != nil {
+		t.Fatalf("an absent directory: %q, %v", docs, err)
+	}
+	d := open(t, path)
+	for _, doc := range []string{"a", "b", "c"} {
+		if err := d.Append([]byte(doc)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Truncate(d.bundlePath(2), 20); err != nil {
+		t.Fatal(err)
+	}
+	docs, err := Read(path)
+	if err != nil || len(docs) != 2 || string(docs[0]) != "a" || string(docs[1]) != "c" {
+		t.Fatalf("read %q, %v", docs, err)
+	}
+	if _, err := os.Stat(d.bundlePath(2)); err != nil {
+		t.Fatalf("Read touched a damaged bundle: %v", err)
+	}
+}
+
 func TestOneProcessAtATime(t *testing.T) {
 	path := t.TempDir()
 	d := open(t, path)

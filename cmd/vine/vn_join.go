@@ -1,0 +1,32 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/vine-mesh/vine/policy"
+)
+
+func newVNJoinCommand(e *Env) *cobra.Command {
+	var a asking
+	c := &cobra.Command{
+		Use:     "join NAME ADDRESS...",
+		Short:   "Put hosts into a virtual network",
+		Long:    `Puts hosts, given by their ViNe addresses, into a virtual network.`,
+		Example: "  vine vn join blue 10.192.1.11 10.192.1.12",
+		Args:    takes("NAME", "ADDRESS..."),
+
+		ValidArgsFunction: e.completeVN,
+		RunE: func(c *cobra.Command, argv []string) error {
+			if err := checkName("VN", argv[0]); err != nil {
+				return err
+			}
+			hosts, err := parseAddrs(argv[1:])
+			if err != nil {
+				return err
+			}
+			return e.ask(c.Context(), a, policy.OpVNJoin, policy.VNHostsArgs{VN: argv[0], Hosts: hosts})
+		},
+	}
+	a.flags(c)
+	return c
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vine-mesh/vine/policy"
+)
+
+func newVNShutdownCommand(e *Env) *cobra.Command {
+	var a asking
+	var sure bool
+	c := &cobra.Command{
+		Use:     "shutdown NAME",
+		Short:   "End a virtual network, for good",
+		Long:    `Ends a virtual network, for good: it carries nothing any more, and its name is not used again.`,
+		Example: "  vine vn shutdown blue\n  vine vn shutdown blue --yes",
+		Args:    takes("NAME"),
+
+		ValidArgsFunction: e.completeVN,
+		RunE: func(c *cobra.Command, argv []string) error {
+			if err := checkName("VN", argv[0]); err != nil {
+				return err
+			}
+			if err := e.confirm(c.Context(), sure, fmt.Sprintf("End the virtual network %s?", argv[0])); err != nil {
+				return err
+			}
+			return e.ask(c.Context(), a, policy.OpVNShutdown, policy.VNArgs{VN: argv[0]})
+		},
+	}
+	c.Flags().BoolVar(&sure, "yes", false, "do not ask")
+	a.flags(c)
+	return c
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"github.com/vine-mesh/vine/mesh/serfrpc"
+	"github.com/vine-mesh/vine/node"
+	"github.com/vine-mesh/vine/node/config"
+	"github.com/vine-mesh/vine/node/control"
+	"github.com/vine-mesh/vine/node/state"
+	"github.com/vine-mesh/vine/transport/underlay"
+)
+
+// A vr is a VR made from a configuration: what `vine up` runs, and each site of `vine demo`.
+type vr struct {
+	Node *node.Node
+	// Endpoint is where its socket listens, RPC where the stock serf command finds it.
+	Endpoint netip.AddrPort
+	RPC      net.Addr
+	machine  *machine // nil: nothing was set up
+}
+
+// A vrPlan says how to make a vr.
+type vrPlan struct {
+	Config config.Config
+	// Devices are given to the VR instead of opening what Config says.
+	Devices []node.Attachment
+	// Load reads the configuration again; nil: there is none.
+	Load func() (config.Config, error)
+	Log  *slog.Logger
+	Logs *serfrpc.Ring // what "serf monitor" shows; may be nil
+	Rand io.Reader     // nil: crypto/rand
+	// Wrap, if set, is put around the socket: the demo's way to cut a cable.
+	Wrap func(underlay.Socket) underlay.Socket
+}
+
+// newVR opens what the VR runs on and makes its Node. On an error nothing stays open.
+func newVR(p vrPlan) (made *vr, err error) {
+	c := p.Config
+	if p.Rand == nil {
+		p.Rand = rand.Reader
+	}
+	var open []io.Closer
+	defer func() {
+		if err != nil {
+			for _, c := range open {
+				c.Close()
+			}
+		}
+	}()
+	dir, err := state.Open(c.State)
+	if err != nil {
+		return nil, err
+	}
+	open = append(open, dir)
+	space, err := spaceOf(dir, p.Log)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkEndpoints(c.Endpoints, space); err != nil {
+		return nil, err
+	}
+	socket, err := underlay.ListenUDP(c.Listen)
+	if err != nil {
+		return nil, hinted(fmt.Errorf("listen on %v: %w", c.Listen, err), "is another VR running here? Choose another address with underlay.listen")
+	}
+	open = append(open, socket)
+	endpoint := socket.LocalAddr()
+	if p.Wrap != nil {
+		socket = p.Wrap(socket)
+	}
+	o := node.Options{
+		State: dir, Socket: socket, Attachments: p.Devices, Settings: settingsOf(c), SerfToken: c.RPCToken, SerfLogs: p.Logs,
+		Rand: p.Rand, Log: p.Log, Software: softwareText(),
+	}
+	if p.Load != nil {
+		o.Reload = func() (node.Settings, error) {
+			fresh, err := p.Load()
+			return settingsOf(fresh), err
+		}
+	}
+	var m *machine
+	if p.Devices == nil && c.Capture == "tun" {
+		if m, err = newMachine(c, space, p.Log); err != nil {
+			return nil, err
+		}
+		open = append(open, m)
+		o.Attachments = m.attachments
+		o.Delivers = m.delivers
+	}
+	if o.Control, err = control.Listen(c.Control); err != nil {
+		return nil, err
+	}
+	open = append(open, o.Control)
+	if c.RPC.IsValid() {
+		if o.SerfRPC, err = net.Listen("tcp", c.RPC.String()); err != nil {
+			return nil, hinted(fmt.Errorf("listen for serf: %w", err), "choose another address with gossip.rpc, or \"\" for none")
+		}
+		open = append(open, o.SerfRPC)
+	}
+	n, err := node.New(o)
+	if err != nil {
+		return nil, err
+	}
+	made = &vr{Node: n, Endpoint: endpoint, machine: m}
+	if o.SerfRPC != nil {
+		made.RPC = o.SerfRPC.Addr()
+	}
+	return made, nil
+}
+
+// run runs the VR until ctx ends, and puts the machine back as it was.
+func (v *vr) run(ctx context.Context) error {
+	if v.machine == nil {
+		return v.Node.Run(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	failed := make(chan error, 1)
+	go func() {
+		defer cancel()
+		failed <- v.machine.run(ctx)
+	}()
+	err := v.Node.Run(ctx)
+	cancel()
+	return errors.Join(err, <-failed, v.machine.Close())
+}
+
+func settingsOf(c config.Config) node.Settings {
+	return node.Settings{Endpoints: c.Endpoints, Kind: c.Kind, Joinable: c.Joinable, PathMTU: c.PathMTU, AutoAdmit: c.AutoAdmit}
+}
+
+// spaceOf returns the ViNe space of the federation that a state directory belongs to.
+func spaceOf(dir *state.Dir, log *slog.Logger) ([]netip.Prefix, error) {
+	store, err := node.LoadStore(dir, time.Now(), log)
+	if err != nil {
+		if errors.Is(err, node.ErrNotEnrolled) {
+			return nil, hinted(err, "run `vine join SEED` to join a federation, or `vine init --name NAME` to make one")
+		}
+		return nil, err
+	}
+	root, ok := store.Root()
+	if !ok {
+		return nil, node.ErrNotEnrolled
+	}
+	return root.Space, nil
+}
+
+// checkEndpoints refuses an endpoint inside the ViNe space: packets to it would go into the very
+// VN that they carry.
+func checkEndpoints(endpoints []netip.AddrPort, space []netip.Prefix) error {
+	for _, at := range endpoints {
+		for _, p := range space {
+			if p.Contains(at.Addr()) {
+				return hinted(fmt.Errorf("endpoint %v is inside the ViNe space %v", at, p), "underlay.endpoints are addresses on the underlay network")
+			}
+		}
+	}
+	return nil
+}
+
+// softwareText is the version in the link record, for the other sites' operators.
+func softwareText() string {
+	text := readVersion().version
+	return text[:min(len(text), 32)]
+}
+
+// journalPath is where the machine's set-up is recorded.
+func journalPath(c config.Config) string { return filepath.Join(c.State, "machine.journal") }

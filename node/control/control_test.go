@@ -1,0 +1,278 @@
+package control_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/vine-mesh/vine/node/control"
+	"github.com/vine-mesh/vine/tables"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// socketPath returns a path short enough for a socket; t.TempDir may be too long.
+func socketPath(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "vc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "run", "vine.sock")
+}
+
+// start serves r until the test ends.
+func start(t *testing.T, r control.Router) (path string) {
+	path = socketPath(t)
+	l, err := control.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- control.Serve(ctx, l, r, quiet) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the socket is still there: %v", err)
+		}
+	})
+	return path
+}
+
+// TestRoundTrip calls everything through the socket and directly, and expects the same.
+func TestRoundTrip(t *testing.T) {
+	ctx := context.Background()
+	r := &router{}
+	c := control.NewClient(start(t, r))
+	same := func(name string, got, want any, err error) {
+		t.Helper()
+		opts := cmp.Options{cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}, netip.Prefix{})}
+		if diff := cmp.Diff(want, got, opts); err != nil || diff != "" {
+			t.Errorf("%s: err %v, difference (-direct +socket):\n%s", name, err, diff)
+		}
+	}
+	wantStatus, _ := r.Status(ctx)
+	status, err := c.Status(ctx)
+	same("status", status, wantStatus, err)
+	wantMembers, _ := r.Members(ctx)
+	members, err := c.Members(ctx)
+	same("members", members, wantMembers, err)
+	sites, err := c.Sites(ctx)
+	if sites == nil {
+		t.Error("no sites: want an empty list, not null")
+	}
+	same("sites", sites, []control.Site{}, err)
+	wantVRs, _ := r.VRs(ctx)
+	vrs, err := c.VRs(ctx)
+	same("vrs", vrs, wantVRs, err)
+	wantHosts, _ := r.Hosts(ctx)
+	hosts, err := c.Hosts(ctx)
+	same("hosts", hosts, wantHosts, err)
+	wantVNs, _ := r.VNs(ctx)
+	vns, err := c.VNs(ctx)
+	same("vns", vns, wantVNs, err)
+	for _, name := range []string{"blue", "odd/na me"} {
+		vn, err := c.VN(ctx, name)
+		same("vn", vn, control.VN{ID: 1, Name: name}, err)
+	}
+	wantRoutes, _ := r.Routes(ctx)
+	routes, err := c.Routes(ctx)
+	same("routes", routes, wantRoutes, err)
+	wantLinks, _ := r.Links(ctx)
+	links, err := c.Links(ctx)
+	same("links", links, wantLinks, err)
+	wantPending, _ := r.Pending(ctx)
+	pending, err := c.Pending(ctx)
+	same("pending", pending, wantPending, err)
+	if err := c.Reload(ctx); err != nil || r.reloads != 1 {
+		t.Errorf("reload: %v, %d times", err, r.reloads)
+	}
+}
+
+func TestSubmitAndWait(t *testing.T) {
+	ctx := context.Background()
+	r := &router{done: make(chan struct{})}
+	c := control.NewClient(start(t, r))
+	id := tables.Hash{31: 1}
+
+	got, err := c.Submit(ctx, []byte{0, 255, '\n'})
+	if err != nil || got.State != "accepted" || string(r.submitted[0]) != "\x00\xff\n" {
+		t.Fatalf("submit: %+v, %v; the VR got %x", got, err, r.submitted)
+	}
+	if got, err = c.Request(ctx, id, 0); err != nil || got.State != "accepted" {
+		t.Fatalf("request: %+v, %v", got, err)
+	}
+	close(r.done)
+	if got, err = c.Request(ctx, id, time.Hour); err != nil || got.State != "done" || got.Result != "vn7" {
+		t.Fatalf("request with wait: %+v, %v", got, err)
+	}
+	if want := []time.Duration{0, control.WaitMax}; !cmp.Equal(r.waits, want) {
+		t.Errorf("the VR was asked to wait %v, want %v", r.waits, want)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	ctx := context.Background()
+	r := &router{fail: errBroken, reloadErr: errors.New("line 3: unknown key")}
+	c := control.NewClient(start(t, r))
+	var problem *control.Problem
+
+	_, err := c.VN(ctx, "red")
+	if !errors.Is(err, control.ErrNotFound) || errors.Is(err, control.ErrRefused) || err.Error() != `VN "red": not found` {
+		t.Errorf("absent VN: %v", err)
+	}
+	_, err = c.Request(ctx, tables.Hash{}, 0)
+	if !errors.Is(err, control.ErrNotFound) {
+		t.Errorf("absent request: %v", err)
+	}
+	_, err = c.Submit(ctx, []byte("bad"))
+	if !errors.Is(err, control.ErrRefused) || errors.Is(err, control.ErrNotFound) || !strings.Contains(err.Error(), "malformed") {
+		t.Errorf("bad request: %v", err)
+	}
+	_, err = c.Submit(ctx, make([]byte, 65<<10))
+	if !errors.As(err, &problem) || problem.Status != 413 {
+		t.Errorf("huge request: %v", err)
+	}
+	_, err = c.Status(ctx)
+	if !errors.As(err, &problem) || problem.Status != 500 || err.Error() != errBroken.Error() {
+		t.Errorf("broken VR: %v", err)
+	}
+	if err := c.Reload(ctx); err == nil || !strings.Contains(err.Error(), "line 3") {
+		t.Errorf("reload of a wrong file: %v", err)
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	ctx := context.Background()
+	path := socketPath(t)
+	if _, err := control.NewClient(path).Status(ctx); !errors.Is(err, control.ErrUnreachable) {
+		t.Errorf("no socket: %v", err)
+	}
+	leaveStale(t, path)
+	if _, err := control.NewClient(path).Status(ctx); !errors.Is(err, control.ErrUnreachable) {
+		t.Errorf("stale socket: %v", err)
+	}
+}
+
+// TestClientEndsWithContext has nobody accept, so the call can only end by its context.
+func TestClientEndsWithContext(t *testing.T) {
+	path := socketPath(t)
+	l, err := control.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := control.NewClient(path).Status(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("err = %v, want canceled", err)
+	}
+}
+
+// TestWaitEndsWithServer stops the VR while a call waits: the stop must not wait for the call.
+func TestWaitEndsWithServer(t *testing.T) {
+	path := socketPath(t)
+	l, err := control.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	r := &router{done: make(chan struct{}), waiting: make(chan struct{})} // never done
+	ended := make(chan error, 1)
+	go func() { ended <- control.Serve(ctx, l, r, quiet) }()
+	called := make(chan error, 1)
+	go func() {
+		_, err := control.NewClient(path).Request(context.Background(), tables.Hash{31: 1}, time.Minute)
+		called <- err
+	}()
+	<-r.waiting
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if err := <-called; err == nil {
+		t.Error("the call succeeded")
+	}
+}
+
+// leaveStale makes a socket that nobody has open, as a crash does.
+func leaveStale(t *testing.T, path string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+}
+
+func TestListen(t *testing.T) {
+	t.Run("mode", func(t *testing.T) {
+		old := syscall.Umask(0o077) // the whole process has it: no parallel tests here
+		path := socketPath(t)
+		l, err := control.Listen(path)
+		syscall.Umask(old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if st, err := os.Lstat(path); err != nil || st.Mode().Perm() != 0o660 {
+			t.Errorf("mode %v, %v; want 0660", st.Mode(), err)
+		}
+	})
+	t.Run("in use", func(t *testing.T) {
+		path := start(t, &router{})
+		if _, err := control.Listen(path); !errors.Is(err, control.ErrInUse) {
+			t.Errorf("err = %v, want ErrInUse", err)
+		}
+		if _, err := control.NewClient(path).Status(context.Background()); err != nil {
+			t.Errorf("the one that was there does not answer any more: %v", err)
+		}
+	})
+	t.Run("stale", func(t *testing.T) {
+		path := socketPath(t)
+		leaveStale(t, path)
+		l, err := control.Listen(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+	})
+	t.Run("no socket", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := control.Listen(path); err == nil {
+			t.Error("listens on a file")
+		}
+		if content, _ := os.ReadFile(path); string(content) != "precious" {
+			t.Errorf("the file holds %q now", content)
+		}
+	})
+	t.Run("long", func(t *testing.T) {
+		if _, err := control.Listen("/tmp/" + strings.Repeat("x", 120)); err == nil || !strings.Contains(err.Error(), "107") {
+			t.Errorf("err = %v, want the limit named", err)
+		}
+	})
+}

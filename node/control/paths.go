@@ -1,0 +1,26 @@
+package control
+
+// The resources, below a prefix that carries the version of the interface.
+const (
+	pathPrefix   = "/api/v1/"
+	pathStatus   = pathPrefix + "status"
+	pathMembers  = pathPrefix + "members"
+	pathSites    = pathPrefix + "sites"
+	pathVRs      = pathPrefix + "vrs"
+	pathHosts    = pathPrefix + "hosts"
+	pathVNs      = pathPrefix + "vns"
+	pathRoutes   = pathPrefix + "routes"
+	pathLinks    = pathPrefix + "links"
+	pathPending  = pathPrefix + "pending"
+	pathRequests = pathPrefix + "requests"
+	pathReload   = pathPrefix + "reload"
+)
+
+const (
+	typeJSON     = "application/json"
+	typeProblem  = "application/problem+json"
+	typeEnvelope = "application/octet-stream"
+)
+
+// host is the host name in requests. A browser led to the socket by some proxy would name another.
+const host = "vine"

@@ -1,0 +1,175 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/vine-mesh/vine/tables"
+)
+
+// SchemaVersion is the version of the JSON forms below. Fields are added without changing it.
+const SchemaVersion = 1
+
+// ErrNotFound is wrapped by errors about a name that nothing has.
+var ErrNotFound = errors.New("not found")
+
+// ErrRefused is wrapped by errors about a request that the VR does not accept.
+var ErrRefused = errors.New("refused")
+
+// A Router is a running VR, as the management interface needs it. All methods may be called from
+// any goroutine.
+type Router interface {
+	Status(ctx context.Context) (Status, error)
+	Members(ctx context.Context) ([]Member, error)
+	Sites(ctx context.Context) ([]Site, error)
+	VRs(ctx context.Context) ([]VR, error)
+	Hosts(ctx context.Context) ([]Host, error)
+	VNs(ctx context.Context) ([]VN, error)
+	// VN returns one VN; the error wraps ErrNotFound if there is none of that name.
+	VN(ctx context.Context, name string) (VN, error)
+	Routes(ctx context.Context) ([]Route, error)
+	Links(ctx context.Context) ([]Link, error)
+	Pending(ctx context.Context) ([]Pending, error)
+	// Submit takes a request document. When it returns without an error the request is on this
+	// VR's disk and on its way to the authority. An error that wraps ErrRefused says why not.
+	Submit(ctx context.Context, envelope []byte) (Request, error)
+	// Request returns where a request stands, after waiting up to wait for an outcome.
+	Request(ctx context.Context, id tables.Hash, wait time.Duration) (Request, error)
+	// Reload reads the configuration again and applies what can change; on an error nothing has changed.
+	Reload(ctx context.Context) error
+}
+
+// Status describes the VR itself.
+type Status struct {
+	SchemaVersion int              `json:"schema_version"`
+	Federation    string           `json:"federation"`
+	FederationID  string           `json:"federation_id"` // fingerprint
+	Space         []netip.Prefix   `json:"space"`
+	Router        tables.RouterID  `json:"router"`
+	Name          string           `json:"name"`
+	Site          string           `json:"site"`
+	Kind          string           `json:"kind"` // "regular" or "limited"
+	Identity      string           `json:"identity"`
+	Blocks        []netip.Prefix   `json:"blocks"`
+	Endpoints     []netip.AddrPort `json:"endpoints"`
+	Serving       bool             `json:"serving"` // runs the authority
+	Joinable      bool             `json:"joinable"`
+	Software      string           `json:"software"`
+	Started       time.Time        `json:"started"`
+	Boot          uint64           `json:"boot"`
+	Members       int              `json:"members"` // believed alive, with this VR
+	Links         int              `json:"links"`
+	VNs           int              `json:"vns"` // installed
+	Documents     int              `json:"documents"`
+	Root          string           `json:"root"`        // fingerprint of the set of documents
+	TrustStale    bool             `json:"trust_stale"` // no current head: nobody new is trusted
+	Problems      []string         `json:"problems"`    // what an operator should look at
+	Packets       Packets          `json:"packets"`
+}
+
+// Packets counts packets since the start.
+type Packets struct {
+	Sent     uint64            `json:"sent"`
+	Received uint64            `json:"received"`
+	Local    uint64            `json:"local"`
+	Drops    map[string]uint64 `json:"drops"` // by reason, without zeros
+}
+
+// A Member is a VR that gossip knows. It is a hint.
+type Member struct {
+	Name   string            `json:"name"`
+	Router tables.RouterID   `json:"router"`
+	Status string            `json:"status"` // "alive", "leaving", "left" or "failed"
+	Tags   map[string]string `json:"tags"`
+}
+
+// A Site is one site and the VRs on it.
+type Site struct {
+	Name     string         `json:"name"`
+	Contact  string         `json:"contact"`
+	Location string         `json:"location"`
+	Subnets  []netip.Prefix `json:"subnets"`
+	VRs      []string       `json:"vrs"`
+}
+
+// A VR is one enrolled VR.
+type VR struct {
+	Router    tables.RouterID  `json:"router"`
+	Name      string           `json:"name"`
+	Site      string           `json:"site"`
+	Kind      string           `json:"kind"`
+	Identity  string           `json:"identity"` // fingerprint
+	Blocks    []netip.Prefix   `json:"blocks"`
+	Endpoints []netip.AddrPort `json:"endpoints"`
+	Expires   time.Time        `json:"expires"`
+	Linked    bool             `json:"linked"`
+	Software  string           `json:"software"`
+}
+
+// A Host is a member host of a VN.
+type Host struct {
+	Addr netip.Addr `json:"addr"`
+	VN   string     `json:"vn"`
+	Site string     `json:"site"`
+	VR   string     `json:"vr"` // that delivers to it; empty if none does
+}
+
+// A VN is one virtual network.
+type VN struct {
+	ID        tables.VNID `json:"id"`
+	Name      string      `json:"name"`
+	Version   uint64      `json:"version"`
+	State     string      `json:"state"`
+	Seal      string      `json:"seal"`
+	Installed uint64      `json:"installed"` // version in use here; 0: none
+	Sets      []Set       `json:"sets"`
+	Hosts     []Host      `json:"hosts"`
+}
+
+// A Set is one delivery set of a VN.
+type Set struct {
+	VRs      []string       `json:"vrs"`
+	Prefixes []netip.Prefix `json:"prefixes"`
+}
+
+// A Route is one entry of a GNDT as it is installed here.
+type Route struct {
+	VN       string          `json:"vn"`
+	Prefix   netip.Prefix    `json:"prefix"`
+	VRs      []string        `json:"vrs"`
+	Local    bool            `json:"local"` // delivered by this VR
+	Linked   bool            `json:"linked"`
+	Endpoint *netip.AddrPort `json:"endpoint"` // where packets go now; null without a link
+}
+
+// A Link is one link or dial of this VR.
+type Link struct {
+	Peer      string          `json:"peer"`
+	Router    tables.RouterID `json:"router"`
+	State     string          `json:"state"`
+	Endpoint  *netip.AddrPort `json:"endpoint"`
+	Path      string          `json:"path"`
+	RTT       float64         `json:"rtt_seconds"` // 0: not measured yet
+	Handshake float64         `json:"handshake_age_seconds"`
+	Streams   int             `json:"streams"`
+	Channels  []string        `json:"channels"` // VNs that data may be sent in
+}
+
+// A Pending is a newcomer who waits for admission.
+type Pending struct {
+	Fingerprint string    `json:"fingerprint"`
+	Name        string    `json:"name"`
+	Site        string    `json:"site"`
+	Asked       time.Time `json:"asked"`
+	Reason      string    `json:"reason"`
+}
+
+// A Request says where a management request stands.
+type Request struct {
+	ID     string `json:"id"`    // 64 hexadecimal digits
+	State  string `json:"state"` // "accepted", "pending", "done" or "refused"
+	Reason string `json:"reason"`
+	Result string `json:"result"`
+}
