@@ -302,6 +302,20 @@ func (a api) Pending(context.Context) ([]control.Pending, error) {
 	return list, nil
 }
 
+// signing are the kinds of document that say who may sign.
+var signing = []tables.Kind{tables.KindRoot, tables.KindGrant, tables.KindRevocation, tables.KindHead}
+
+// Documents implements control.Router.
+func (a api) Documents(context.Context) ([][]byte, error) {
+	list := [][]byte{}
+	for d := range a.view().Documents() {
+		if slices.Contains(signing, d.Kind()) {
+			list = append(list, d.Bytes())
+		}
+	}
+	return list, nil
+}
+
 // Submit implements control.Router.
 func (a api) Submit(ctx context.Context, envelope []byte) (control.Request, error) {
 	d, err := tables.ParseDocument(envelope)

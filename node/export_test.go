@@ -77,3 +77,8 @@ func (n *Node) GossipDrops() map[string]uint64 { return n.gossip.Drops() }
 
 // GossipNotOpened returns how many gossip datagrams did not open.
 func (n *Node) GossipNotOpened() uint64 { return n.gossiped.Load() }
+
+// Judged returns how many datagrams have been dropped without an answer.
+func (n *Node) Judged() uint64 {
+	return n.junk.Load() + n.gated.Load() + n.gossiped.Load() + n.busy.Load()
+}

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"net"
 	"net/netip"
 	"sync"
@@ -257,3 +258,8 @@ func (c *counted) Read(p []byte) (int, error) {
 }
 
 var background = context.Background()
+
+// newKey returns the n-th of some identities.
+func newKey(n byte) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(append(make([]byte, ed25519.SeedSize-1), n))
+}

@@ -23,8 +23,9 @@ type pouch struct {
 	partial map[tables.RouterID]*pieces // owned by the receiving lane
 }
 
-// A box is the key shared with one router, as long as its link key stays the same. There are at
-// most as many as enrolled routers.
+// A box is the key shared with one router, as long as its link key stays the same; no GossipBox
+// means that no key can be shared with that link key. There are at most as many as enrolled
+// routers.
 type box struct {
 	key tables.LinkKey
 	mu  sync.Mutex // guards the GossipBox
@@ -58,17 +59,20 @@ func (p *pouch) box(id tables.RouterID) (*box, []netip.AddrPort, bool) {
 	b, ok := p.boxes[id]
 	p.mu.Unlock()
 	if ok && b.key == record.Link {
-		return b, record.Endpoints, true
+		return b, record.Endpoints, b.GossipBox != nil
 	}
 	shared, err := secure.NewGossipBox(p.n.self.static, p.n.self.Federation, p.n.self.Router, id, record.Link, p.counter)
 	if err != nil {
-		return nil, nil, false
+		shared = nil // remembered, or each datagram in the router's name would cost an exchange
 	}
-	made := &box{key: record.Link, GossipBox: shared}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.boxes[id] = made
-	return made, record.Endpoints, true
+	// Another goroutine may have been faster, and its box may have opened datagrams by now.
+	if b, ok := p.boxes[id]; ok && b.key == record.Link {
+		return b, record.Endpoints, b.GossipBox != nil
+	}
+	p.boxes[id] = &box{key: record.Link, GossipBox: shared}
+	return p.boxes[id], record.Endpoints, shared != nil
 }
 
 // send seals a gossip packet, in pieces if need be, and sends it to where the router's link is,

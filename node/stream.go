@@ -237,6 +237,20 @@ func (l *loop) closeStream(now time.Time, id transport.Stream) {
 		}
 	}
 	l.do(now, l.links.CloseStream(now, id))
+	if s := l.streams[id]; s != nil {
+		// Nobody reads any more: what still comes is thrown away, so that the stream can end.
+		s.readable = func(now time.Time) {
+			var waste [4096]byte
+			for {
+				n, _, actions := l.links.ReadStream(now, id, waste[:])
+				l.do(now, actions)
+				if n == 0 {
+					return
+				}
+			}
+		}
+		s.readable(now)
+	}
 }
 
 // LocalAddr implements net.Conn.

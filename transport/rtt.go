@@ -17,9 +17,7 @@ type rttState struct {
 
 // sample takes one measurement R'.
 func (r *rttState) sample(rtt time.Duration) {
-	if rtt < rttGranularity {
-		rtt = rttGranularity
-	}
+	rtt = max(rtt, 1) // zero means no sample
 	if r.srtt == 0 {
 		// "When the first RTT measurement R is made, the host MUST set SRTT <- R,
 		// RTTVAR <- R/2" https://www.rfc-editor.org/rfc/rfc6298#section-2

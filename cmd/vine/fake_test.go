@@ -89,6 +89,8 @@ func (p *paperVR) Links(context.Context) ([]control.Link, error) {
 	return only(p, control.Link{Peer: "osaka", Router: 2, State: "up", Endpoint: &tokyoEndpoint, RTT: 0.0125, Channels: []string{"blue"}})
 }
 
+func (p *paperVR) Documents(context.Context) ([][]byte, error) { return nil, nil }
+
 func (p *paperVR) Pending(context.Context) ([]control.Pending, error) {
 	return only(p, control.Pending{Fingerprint: strings.Repeat("b", 32), Name: "osaka", Asked: time.Unix(1_800_000_000, 0)})
 }

@@ -37,7 +37,7 @@ It is made offline with your user key, on a machine that has the federation's do
 			if err != nil {
 				return err
 			}
-			view, err := loadView(settings.State, e.Now())
+			view, err := e.signingView(c.Context(), settings.State)
 			if err != nil {
 				return err
 			}

@@ -173,7 +173,7 @@ type refusal struct {
 // refusals are the commands that are not carried out, and what to use instead.
 var refusals = map[string]refusal{
 	"join":        {"refused: a VR joins a federation with `vine join SEED`; members then find each other", true, &joinResponse{}},
-	"leave":       {"refused: use `vine drain` to move the traffic away, then stop the router's service", false, nil},
+	"leave":       {"refused: end `vine up` by SIGTERM; it takes leave of the others by itself", false, nil},
 	"force-leave": {"refused: no member can remove another; an administrator revokes a VR with `vine revoke`", true, nil},
 	"event":       {"refused: ViNe carries no user events; operations are requests, see `vine help`", true, nil},
 	"tags":        {"refused: the router sets its tags itself; change its configuration and run `vine reload`", true, nil},

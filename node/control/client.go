@@ -105,6 +105,11 @@ func (c *Client) Pending(ctx context.Context) ([]Pending, error) {
 	return read[[]Pending](ctx, c, pathPending, "pending", 0)
 }
 
+// Documents implements Router.
+func (c *Client) Documents(ctx context.Context) ([][]byte, error) {
+	return read[[][]byte](ctx, c, pathDocs, "documents", 0)
+}
+
 // Submit implements Router.
 func (c *Client) Submit(ctx context.Context, envelope []byte) (Request, error) {
 	var out struct{ Request Request }

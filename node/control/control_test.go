@@ -100,6 +100,9 @@ func TestRoundTrip(t *testing.T) {
 	wantPending, _ := r.Pending(ctx)
 	pending, err := c.Pending(ctx)
 	same("pending", pending, wantPending, err)
+	wantDocuments, _ := r.Documents(ctx)
+	documents, err := c.Documents(ctx)
+	same("documents", documents, wantDocuments, err)
 	if err := c.Reload(ctx); err != nil || r.reloads != 1 {
 		t.Errorf("reload: %v, %d times", err, r.reloads)
 	}

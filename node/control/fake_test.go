@@ -71,6 +71,10 @@ func (r *router) Links(context.Context) ([]control.Link, error) {
 	return []control.Link{{Peer: "osaka", RTT: 0.0125}}, r.fail
 }
 
+func (r *router) Documents(context.Context) ([][]byte, error) {
+	return [][]byte{[]byte("an envelope"), {0, 1, 2}}, r.fail
+}
+
 func (r *router) Pending(context.Context) ([]control.Pending, error) {
 	return []control.Pending{{Fingerprint: "abc"}}, r.fail
 }

@@ -12,6 +12,7 @@ const (
 	pathRoutes   = pathPrefix + "routes"
 	pathLinks    = pathPrefix + "links"
 	pathPending  = pathPrefix + "pending"
+	pathDocs     = pathPrefix + "documents"
 	pathRequests = pathPrefix + "requests"
 	pathReload   = pathPrefix + "reload"
 )

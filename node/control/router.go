@@ -32,6 +32,9 @@ type Router interface {
 	Routes(ctx context.Context) ([]Route, error)
 	Links(ctx context.Context) ([]Link, error)
 	Pending(ctx context.Context) ([]Pending, error)
+	// Documents returns the envelopes of the documents that say who may sign: roots, grants,
+	// revocations and heads.
+	Documents(ctx context.Context) ([][]byte, error)
 	// Submit takes a request document. When it returns without an error the request is on this
 	// VR's disk and on its way to the authority. An error that wraps ErrRefused says why not.
 	Submit(ctx context.Context, envelope []byte) (Request, error)

@@ -143,6 +143,7 @@ func routes(r Router) http.Handler {
 		pathRoutes:  get("routes", all(r.Routes)),
 		pathLinks:   get("links", all(r.Links)),
 		pathPending: get("pending", all(r.Pending)),
+		pathDocs:    get("documents", all(r.Documents)),
 		pathVNs + "/{name}": func(q *http.Request) (int, any, error) {
 			vn, err := r.VN(q.Context(), q.PathValue("name"))
 			return http.StatusOK, named("vn", vn), err
