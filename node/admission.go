@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"time"
 
 	"github.com/vine-mesh/vine/policy"
@@ -25,8 +26,8 @@ type guest struct {
 	request tables.Hash
 	told    joinState
 	gift    []*tables.Document // still to be sent, then done
-	giving  bool
-	closed  bool
+	giving  bool               // the gift and then done are to be sent
+	given   bool               // or have been
 }
 
 // giftBytesMax bounds what a newcomer is given to start with; the rest it gets as a member, by
@@ -44,9 +45,6 @@ func (a *admission) joinUp(_ time.Time, up transport.JoinUp) {
 }
 
 func (a *admission) joinDown(_ time.Time, c transport.Conn) { delete(a.conns, c) }
-
-// expire is called every second. Join connections end by themselves (package transport).
-func (a *admission) expire(time.Time) {}
 
 // converse begins the conversation on the stream that the newcomer opened.
 func (a *admission) converse(now time.Time, st transport.Stream, s *stream) {
@@ -93,7 +91,7 @@ func (a *admission) pump(now time.Time, g *guest) {
 		g.in = rest
 		a.apply(now, g, body)
 	}
-	for !g.closed {
+	for {
 		if len(g.out) == 0 && !a.give(g) {
 			return
 		}
@@ -134,7 +132,7 @@ func (a *admission) apply(now time.Time, g *guest, envelope []byte) {
 		return
 	}
 	g.request = d.Hash()
-	if _, err := a.l.keep(now, []*tables.Document{d}, 0); err != nil {
+	if err := a.l.keep(now, []*tables.Document{d}, 0); err != nil {
 		a.tell(now, g, joinState{tables.StateRefused, err.Error()})
 		return
 	}
@@ -155,7 +153,7 @@ func (a *admission) waiting() bool {
 // news is told of documents that are on disk now: one may be what a newcomer waits for.
 func (a *admission) news(now time.Time) {
 	for _, g := range a.conns {
-		if !g.request.IsZero() && !g.giving {
+		if !g.request.IsZero() && !g.given {
 			a.outcome(now, g)
 		}
 	}
@@ -177,7 +175,7 @@ func (a *admission) outcome(now time.Time, g *guest) {
 		if !ok {
 			return // it is on its way
 		}
-		g.gift, g.giving = a.gift(e), true
+		g.gift, g.giving, g.given = a.gift(e), true, true
 	}
 	a.tell(now, g, state)
 }
@@ -191,32 +189,41 @@ func (a *admission) tell(now time.Time, g *guest, state joinState) {
 	a.pump(now, g)
 }
 
-// gift returns what a newcomer starts with: the roots, who may sign, its own enrolment, and as
-// many other routers with where they are as fit, so that it never depends on us again.
+// gift returns what a newcomer starts with: the roots, what the authority stands by, its own
+// enrolment and this VR; then other routers with where they are, so that it never depends on us
+// again, up to half of what may be given; then who is revoked and who may ask for what. The rest it
+// gets as a member.
 func (a *admission) gift(e tables.Enrolment) []*tables.Document {
 	store := a.l.store
 	var list []*tables.Document
-	size := 0
+	size, room := 0, giftBytesMax
+	given := map[tables.DocKey]bool{}
 	add := func(d *tables.Document) {
-		if d != nil && size+len(d.Bytes()) <= giftBytesMax {
+		if d != nil && !given[d.Key()] && size+len(d.Bytes()) <= room {
 			list = append(list, d)
 			size += len(d.Bytes())
+			given[d.Key()] = true
 		}
 	}
-	first := map[tables.Kind]bool{tables.KindRoot: true, tables.KindRevocation: true, tables.KindHead: true, tables.KindGrant: true}
-	for d := range store.Documents() {
-		if first[d.Kind()] {
-			add(d)
+	kinds := func(kinds ...tables.Kind) {
+		for d := range store.Documents() {
+			if slices.Contains(kinds, d.Kind()) {
+				add(d)
+			}
 		}
 	}
+	kinds(tables.KindRoot, tables.KindHead)
 	add(store.Get(tables.EnrolmentKey(e.Router)))
 	add(store.Get(tables.EnrolmentKey(a.l.n.self.Router)))
 	add(store.Get(tables.LinkRecordKey(a.l.n.self.Router)))
+	room = giftBytesMax / 2
 	for d := range store.Documents() {
 		if d.Kind() == tables.KindLinkRecord {
 			add(store.Get(tables.EnrolmentKey(d.Body().(tables.LinkRecord).Router)))
 			add(d)
 		}
 	}
+	room = giftBytesMax
+	kinds(tables.KindRevocation, tables.KindGrant)
 	return list
 }

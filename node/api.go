@@ -45,7 +45,8 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 	}
 	for name, count := range map[string]uint64{
 		"no-link": a.n.waited.Load(), "key-spent": a.n.spent.Load(), "data-not-opened": a.n.junk.Load(),
-		"gate": a.n.gated.Load(), "control-queue-full": a.n.busy.Load(), "gossip-not-opened": a.n.gossiped.Load(),
+		"gate": a.n.gated.Load(), "control-queue-full": a.n.busy.Load(), "handshake-queue-full": a.n.crowded.Load(), "unknown-index": a.n.unknown.Load(),
+		"gossip-not-opened": a.n.gossiped.Load(),
 	} {
 		if count > 0 {
 			s.Packets.Drops[name] = count
@@ -345,24 +346,19 @@ func (a api) Submit(ctx context.Context, envelope []byte) (control.Request, erro
 // submit keeps a request and says on stored when it is on disk: not before is it accepted.
 func (l *loop) submit(now time.Time, d *tables.Document, stored chan<- error) {
 	outcome, err := l.store.Put(now, d, tables.FromNetwork)
+	l.takeChanges(now)
 	switch {
 	case err != nil:
 		stored <- fmt.Errorf("%w: %v", control.ErrRefused, err)
-		return
 	case outcome != tables.Kept && outcome != tables.Same:
 		stored <- fmt.Errorf("%w: the request is %s", control.ErrRefused, outcome)
-		return
-	}
-	changes := l.store.TakeChanges()
-	if !l.clerk.store([]*tables.Document{d}, func(now time.Time, l *loop, err error) {
-		if l.diskError = err; err != nil {
-			stored <- fmt.Errorf("the request could not be stored: %w", err)
-			return
-		}
-		l.stored(now, changes)
-		stored <- nil
-	}) {
-		stored <- fmt.Errorf("the VR is too busy to store the request; try again")
+	default:
+		l.backlog.whenStored(d.Key(), func(err error) {
+			if err != nil {
+				err = fmt.Errorf("the disk of this VR cannot be written (%w): the request is kept in memory, to be stored and sent when it can; it is lost if the VR stops before", err)
+			}
+			stored <- err
+		})
 	}
 }
 

@@ -11,8 +11,6 @@ import (
 // package policy's decision; this signs it and has it stored as one bundle. The loop owns it.
 type authority struct {
 	l *loop
-	// answered has requests whose answer is signed and not yet in the store's view.
-	reported map[tables.Hash]string
 }
 
 const (
@@ -25,7 +23,7 @@ const (
 )
 
 func newAuthority(l *loop) *authority {
-	return &authority{l: l, reported: map[tables.Hash]string{}}
+	return &authority{l: l}
 }
 
 // endSoon is how long before an authority key ends the operator is told.
@@ -40,6 +38,8 @@ func (a *authority) act(now time.Time) {
 		l.n.log.Error("the authority key of this VR has expired or was replaced; it signs nothing")
 		return
 	}
+	// First of all, or nobody believes what is signed next.
+	a.renewHead(now, decider.Key)
 	for _, d := range l.store.Requests() {
 		if !l.store.Open(d.Hash()) {
 			continue
@@ -60,13 +60,14 @@ func (a *authority) act(now time.Time) {
 		l.n.log.Info("request answered", "op", request.Op, "user", request.User.Fingerprint()[:8], "state", decision.State, "reason", decision.Reason, "result", decision.Result)
 	}
 	a.sign(now, decider.Renewals(now, l.store.Snapshot()))
-	a.renewHead(now, decider.Key)
+	a.renewHead(now, decider.Key) // what was signed just now changes it
 }
 
 // renewHead signs what the authority stands by when that has changed or the head grows old.
 func (a *authority) renewHead(now time.Time, key tables.PublicKey) {
 	old, ok := a.l.store.Head(key)
-	if ok && a.l.store.HeadMatches(key) && now.Sub(time.Unix(old.Issued, 0)) < headEvery {
+	age := now.Sub(time.Unix(old.Issued, 0))
+	if ok && a.l.store.HeadMatches(key) && age < headEvery && age > -tables.Grace {
 		return
 	}
 	a.sign(now, []tables.Body{tables.BuildHead(a.l.store.Snapshot(), key, now.Unix(), now.Add(headLife).Unix())})
@@ -86,7 +87,7 @@ func (a *authority) sign(now time.Time, bodies []tables.Body) bool {
 		}
 		documents = append(documents, d)
 	}
-	if _, err := a.l.keep(now, documents, 0); err != nil {
+	if err := a.l.keepOwn(now, documents); err != nil {
 		a.l.n.log.Error("answer not kept", "err", err)
 		return false
 	}

@@ -101,13 +101,23 @@ func (c *clerk) compact(documents []*tables.Document, done func(now time.Time, l
 }
 
 // install has the documents of an installed VN version kept together, so that a restart finds
-// that version even when parts of a newer one have replaced some of them.
-func (c *clerk) install(vn tables.VNID, documents []*tables.Document) bool {
+// that version even when parts of a newer one have replaced some of them; without documents it has
+// them removed. done is called in the control loop when that has worked.
+func (c *clerk) install(vn tables.VNID, documents []*tables.Document, done func(l *loop)) bool {
 	return c.put(func() func(time.Time, *loop) {
-		if err := c.dir.SetSet(vn.String(), envelopes(documents)); err != nil {
-			c.n.log.Error("installed version not stored", "vn", vn.String(), "err", err)
+		var err error
+		if documents == nil {
+			err = c.dir.RemoveSet(vn.String())
+		} else {
+			err = c.dir.SetSet(vn.String(), envelopes(documents))
 		}
-		return func(time.Time, *loop) {}
+		return func(_ time.Time, l *loop) {
+			if err != nil {
+				l.n.log.Error("installed version not stored", "vn", vn.String(), "err", err)
+				return
+			}
+			done(l)
+		}
 	})
 }
 

@@ -56,7 +56,7 @@ func (l *loop) publishDirectory() {
 func newGossip(n *Node) (*gossip.Gossip, error) {
 	hint := func(f func(now time.Time, l *loop)) {
 		select {
-		case n.commands <- f:
+		case n.hearsay <- f:
 		default:
 			n.busy.Add(1)
 		}

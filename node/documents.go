@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 const (
 	// publishAfter gathers the documents of one change into one compilation.
 	publishAfter = 5 * time.Millisecond
-	// storeRetry is how often a failed write to disk is tried again.
-	storeRetry = 2 * time.Second
+	// forgetEvery is how often requests that have ended are dropped.
+	forgetEvery = 5 * time.Minute
 )
 
 // receive takes documents from the network. from is the router that sent them, for the log and
@@ -38,53 +39,50 @@ func (l *loop) receive(raw [][]byte, from tables.RouterID) {
 
 // keep gives documents with good signatures to the store and has what it kept written to disk.
 // It returns the error of the last document that was refused.
-func (l *loop) keep(now time.Time, documents []*tables.Document, from tables.RouterID) (kept int, err error) {
+func (l *loop) keep(now time.Time, documents []*tables.Document, from tables.RouterID) error {
+	var err error
 	for _, d := range documents {
-		outcome, perr := l.store.Put(now, d, tables.FromNetwork)
-		switch outcome {
+		switch outcome, perr := l.store.Put(now, d, tables.FromNetwork); outcome {
 		case tables.Refused:
 			err = perr
 			l.n.log.Debug("document refused", "key", d.Key().String(), "peer", l.name(from), "err", perr)
-		case tables.Kept:
-			kept++
 		case tables.Equivocation:
 			l.n.log.Error("two documents of one version: their signer is at fault", "key", d.Key().String(), "version", d.Version(), "peer", l.name(from))
 		}
 	}
-	if changes := l.store.TakeChanges(); len(changes) > 0 {
-		for _, c := range changes {
-			if c.Doc != nil && c.Key.Kind == tables.KindRevocation {
-				l.revoked(now, c.Doc.Body().(tables.Revocation))
-			}
-		}
-		l.persist(now, changes)
-	}
-	return kept, err
+	l.takeChanges(now)
+	return err
 }
 
-// persist writes documents to disk and goes on trying: what is not on disk is not told to
-// others and not installed, while packets go on by the tables that are.
-func (l *loop) persist(now time.Time, changes []tables.Change) {
-	var documents []*tables.Document
+// keepOwn keeps documents that this VR has just made and signed. They go in together: an error
+// says that one did not, and is a fault of ours.
+func (l *loop) keepOwn(now time.Time, documents []*tables.Document) error {
+	var err error
+	for _, d := range documents {
+		if outcome, perr := l.store.Put(now, d, tables.FromDisk); outcome != tables.Kept && outcome != tables.Same {
+			err = fmt.Errorf("%s is %s: %w", d.Key(), outcome, perr)
+			break
+		}
+	}
+	l.takeChanges(now)
+	return err
+}
+
+// takeChanges has everything that changed in the store written to disk. A revocation acts first.
+func (l *loop) takeChanges(now time.Time) {
+	changes := l.store.TakeChanges()
 	for _, c := range changes {
-		if c.Doc != nil {
-			documents = append(documents, c.Doc)
+		if c.Doc != nil && c.Key.Kind == tables.KindRevocation {
+			l.revoked(now, c.Doc.Body().(tables.Revocation))
 		}
 	}
-	retry := func(now time.Time, l *loop) {
-		l.after(now, storeRetry, func(now time.Time) { l.persist(now, changes) })
-	}
-	ok := l.clerk.store(documents, func(now time.Time, l *loop, err error) {
-		if l.diskError = err; err != nil {
-			l.n.log.Error("documents not stored; will try again", "err", err)
-			retry(now, l)
-			return
-		}
-		l.stored(now, changes)
-	})
-	if !ok {
-		retry(now, l)
-	}
+	l.backlog.add(now, changes)
+}
+
+// forget drops from the store what time has ended.
+func (l *loop) forget(now time.Time) {
+	l.store.Expire(now)
+	l.takeChanges(now)
 }
 
 // stored tells others of documents that are on disk, and has the tables compiled.
@@ -101,9 +99,9 @@ func (l *loop) stored(now time.Time, changes []tables.Change) {
 
 // revoked cuts a router off at once: its links, and with them its keys.
 func (l *loop) revoked(now time.Time, r tables.Revocation) {
-	for _, s := range l.links.Status(now) {
-		if _, ok := l.store.Enrolment(s.Router); !ok {
-			l.do(now, l.links.Close(now, s.Router, transport.ReasonRevoked))
+	for _, id := range l.links.Routers() {
+		if _, ok := l.store.Enrolment(id); !ok {
+			l.do(now, l.links.Close(now, id, transport.ReasonRevoked))
 		}
 	}
 	l.n.log.Warn("identity revoked", "fingerprint", r.Identity.Fingerprint(), "reason", r.Reason)

@@ -79,34 +79,42 @@ func (n *Node) sendLane(at int) error {
 }
 
 type sendLane struct {
-	n      *Node
+	sealer
 	at     int
 	device capture.Device
 	in     [][]byte
 	sizes  []int
-	out    []underlay.Datagram
-	used   int // out[:used] is to be sent
 	answer [1][]byte
 	icmp   []byte
-	frags  [][]byte // room for the IP fragments of one packet
 	limit  *forward.TokenBucket
+}
+
+func newSendLane(n *Node, at int) *sendLane {
+	l := &sendLane{
+		sealer: newSealer(n, 2*laneBatch), at: at, device: n.attachments[at].device,
+		sizes: make([]int, laneBatch), icmp: make([]byte, 0, forward.ICMPBytesMax),
+		limit: forward.NewTokenBucket(forward.ICMPRate, forward.ICMPBurst),
+	}
+	for range laneBatch {
+		l.in = append(l.in, make([]byte, packetMax))
+	}
+	return l
+}
+
+// A sealer seals packets for their routers and sends them in batches. It belongs to one goroutine.
+type sealer struct {
+	n     *Node
+	out   []underlay.Datagram
+	used  int      // out[:used] is to be sent
+	frags [][]byte // room for the IP fragments of one packet
 }
 
 // ipFragsMax is how many IP fragments one packet can become: the longest IPv4 packet on the
 // narrowest path.
 const ipFragsMax = 0xffff/(forward.MinMTU/2-60) + 1
 
-func newSendLane(n *Node, at int) *sendLane {
-	l := &sendLane{
-		n: n, at: at, device: n.attachments[at].device,
-		sizes: make([]int, laneBatch), out: newDatagrams(2 * laneBatch),
-		icmp:  make([]byte, 0, forward.ICMPBytesMax),
-		frags: make([][]byte, ipFragsMax),
-		limit: forward.NewTokenBucket(forward.ICMPRate, forward.ICMPBurst),
-	}
-	for range laneBatch {
-		l.in = append(l.in, make([]byte, packetMax))
-	}
+func newSealer(n *Node, batch int) sealer {
+	l := sealer{n: n, out: newDatagrams(batch), frags: make([][]byte, ipFragsMax)}
 	for i := range l.frags {
 		l.frags[i] = make([]byte, 0, 2048)
 	}
@@ -159,7 +167,7 @@ func (l *sendLane) one(snap *snapshot, b []byte) {
 		index = peer.index[d.VN]
 	}
 	if index == 0 {
-		n.wait(d.To, d.VN, packet)
+		n.wait(d, packet)
 		return
 	}
 	l.seal(peer, index, d, packet)
@@ -167,7 +175,7 @@ func (l *sendLane) one(snap *snapshot, b []byte) {
 
 // seal appends packet to the outgoing batch, whole, in two pieces when the path is narrow, or as
 // the IP fragments that a router must make of it.
-func (l *sendLane) seal(peer *sendPeer, index uint32, d forward.Decision, packet []byte) {
+func (l *sealer) seal(peer *sendPeer, index uint32, d forward.Decision, packet []byte) {
 	if !peer.used.Load() {
 		peer.used.Store(true)
 		l.n.hint()
@@ -200,7 +208,7 @@ func metaOf(seal tables.Seal) [3]byte {
 	return [3]byte{}
 }
 
-func (l *sendLane) put(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byte, inner []byte) {
+func (l *sealer) put(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byte, inner []byte) {
 	if l.used == len(l.out) {
 		l.flush()
 	}
@@ -215,7 +223,7 @@ func (l *sendLane) put(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byt
 }
 
 // split seals packet as two datagrams with consecutive counters.
-func (l *sendLane) split(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byte, packet []byte) {
+func (l *sealer) split(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byte, packet []byte) {
 	if l.used+2 > len(l.out) {
 		l.flush()
 	}
@@ -231,7 +239,7 @@ func (l *sendLane) split(peer *sendPeer, index uint32, vn tables.VNID, meta [3]b
 	l.used += 2
 }
 
-func (l *sendLane) flush() {
+func (l *sealer) flush() {
 	if l.used == 0 {
 		return
 	}

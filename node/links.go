@@ -12,7 +12,6 @@ import (
 
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
-	"github.com/vine-mesh/vine/transport/underlay"
 )
 
 // peerOf returns the state for a router, made on demand.
@@ -36,12 +35,31 @@ func (l *loop) hello() []byte {
 	return b
 }
 
-// accept says which router has proved the link key static. What the hello brings is verified and
-// kept like any other document, so a VR that was enrolled a second ago can link at once.
+// accept says which router has proved the link key static: the one whose identity signed a link
+// record with that key. The hello brings that record, so a VR that was enrolled a second ago can
+// link at once, and a liar who claims another's link key in his own record gains nothing: he cannot
+// prove it. What the hello brings is verified and kept like any other document.
 func (l *loop) accept(static tables.LinkKey, hello []byte) (tables.RouterID, error) {
-	if r, ok := l.store.LinkRecordByKey(static); ok && l.store.Admitted(r.Router, l.now) {
-		return r.Router, nil
+	router, err := l.introduced(static, hello)
+	if err != nil {
+		return 0, err
 	}
+	if router == 0 {
+		r, ok := l.store.LinkRecordByKey(static)
+		if !ok {
+			return 0, errStranger
+		}
+		router = r.Router
+	}
+	if !l.store.Admitted(router, l.now) {
+		return 0, errStranger
+	}
+	return router, nil
+}
+
+// introduced returns the router whose link record the hello brings, zero if it brings none. A
+// record that is older than the one we hold, with another key, is refused: the key was changed.
+func (l *loop) introduced(static tables.LinkKey, hello []byte) (router tables.RouterID, err error) {
 	for len(hello) > 0 {
 		e, rest, err := tables.ParseEnvelope(hello)
 		if err != nil {
@@ -52,15 +70,18 @@ func (l *loop) accept(static tables.LinkKey, hello []byte) (tables.RouterID, err
 		if err != nil {
 			return 0, err
 		}
-		if k := d.Kind(); k == tables.KindEnrolment || k == tables.KindLinkRecord {
+		switch body := d.Body().(type) {
+		case tables.Enrolment:
 			l.keep(l.now, []*tables.Document{d}, 0)
+		case tables.LinkRecord:
+			l.keep(l.now, []*tables.Document{d}, 0)
+			if held, ok := l.store.LinkRecord(body.Router); !ok || held.Link != static || body.Link != static {
+				return 0, errStranger
+			}
+			router = body.Router
 		}
 	}
-	r, ok := l.store.LinkRecordByKey(static)
-	if !ok || !l.store.Admitted(r.Router, l.now) {
-		return 0, errStranger
-	}
-	return r.Router, nil
+	return router, nil
 }
 
 var errStranger = errors.New("link key of no enrolled router")
@@ -94,6 +115,10 @@ func (l *loop) linkDown(now time.Time, a transport.Down) {
 	}
 	l.n.log.Info("link down", "peer", l.name(a.Router), "reason", a.Reason)
 	l.peerOf(a.Router).endpoint = netip.AddrPort{}
+	if _, seen := l.observed[a.Router]; seen {
+		delete(l.observed, a.Router)
+		l.due(now, choreRecord, 0)
+	}
 	l.publishDirectory()
 	l.stopSending(a.Router)
 }
@@ -113,26 +138,26 @@ func (l *loop) channels(a transport.Channels) {
 	p.endpoint = a.Endpoint
 	p.send = &sendPeer{endpoint: a.Endpoint, sender: a.Sender, index: a.Index, used: p.sent}
 	l.publishPeers()
-	packets := p.packets
-	p.packets = nil
-	l.waiting -= len(packets)
-	for _, w := range packets {
-		index := a.Index[w.vn]
-		if index == 0 {
-			l.n.waited.Add(1)
-			continue
-		}
-		if sealed, ok := a.Sender.Seal(nil, index, metaOf(l.seal(w.vn)), w.vn, w.packet); ok {
-			l.n.socket.WriteBatch([]underlay.Datagram{{Buf: sealed, N: len(sealed), Addr: a.Endpoint}})
-			l.n.sent.Add(1)
-		}
-	}
+	l.release(p)
 }
 
-// seal returns how packets of a VN are protected.
-func (l *loop) seal(vn tables.VNID) tables.Seal {
-	seal, _ := l.n.snapshot.Load().forward.Seal(vn)
-	return seal
+// release sends the packets that waited for the channels that p now has. Those of other VNs go on
+// waiting.
+func (l *loop) release(p *peer) {
+	if len(p.packets) == 0 {
+		return
+	}
+	s := newSealer(l.n, len(p.packets))
+	p.packets = slices.DeleteFunc(p.packets, func(w waitingPacket) bool {
+		index := p.send.index[w.decision.VN]
+		if index == 0 {
+			return false
+		}
+		s.seal(p.send, index, w.decision, w.packet)
+		l.waiting--
+		return true
+	})
+	s.flush()
 }
 
 func (l *loop) moved(a transport.Moved) {
@@ -192,7 +217,7 @@ func (l *loop) publishGrants() {
 
 // queue keeps a packet until its router has a channel, and sees to it that there will be one.
 func (l *loop) queue(now time.Time, w waitingPacket) {
-	p := l.peerOf(w.to)
+	p := l.peerOf(w.decision.To)
 	if len(p.packets) >= peerPacketsMax {
 		p.packets = slices.Delete(p.packets, 0, 1)
 		l.waiting--
@@ -207,7 +232,7 @@ func (l *loop) queue(now time.Time, w waitingPacket) {
 		p.packets = append(p.packets, w)
 		l.waiting++
 	}
-	l.do(now, l.links.Dial(now, w.to))
+	l.do(now, l.links.Dial(now, w.decision.To))
 }
 
 // sweep passes the lanes' marks on to the links, which judge liveness by them.
@@ -330,5 +355,4 @@ func (l *loop) expire(now time.Time) {
 			p.packets = nil
 		}
 	}
-	l.server.expire(now)
 }

@@ -17,21 +17,24 @@ import (
 // and commands one at a time, lets the pure states decide, does what they say, and publishes
 // what the lanes read. It never waits for anything but its inputs.
 type loop struct {
-	n      *Node
-	now    time.Time // of the event being handled
-	store  *tables.Store
-	tables *tables.Installer
-	links  *transport.Links
-	clerk  *clerk
-	gossip *replication
-	server *admission // newcomers' conversations
-	author *authority // nil on most VRs
+	n       *Node
+	now     time.Time // of the event being handled
+	store   *tables.Store
+	tables  *tables.Installer
+	links   *transport.Links
+	clerk   *clerk
+	backlog *backlog
+	gossip  *replication
+	server  *admission // newcomers' conversations
+	author  *authority // nil on most VRs
 
 	streams map[transport.Stream]*stream
 	peers   map[tables.RouterID]*peer
-	waiting int // packets in all peers' queues
+	waiting int       // packets in all peers' queues
+	shaken  time.Time // when the last first message was taken from its queue
 
 	installed []tables.Installed
+	onDisk    map[tables.VNID]uint64          // version of each VN whose set is on disk
 	delivers  [][]netip.Prefix                // what Options.Delivers was last told
 	waits     map[tables.Hash][]chan struct{} // who waits for the outcome of a request
 	diskError error                           // of the last write; nil: it went well
@@ -40,10 +43,9 @@ type loop struct {
 	timers   []timer
 	todo     []transport.Action // see do
 	doing    bool
-	observed map[netip.AddrPort]time.Time
+	observed map[tables.RouterID]netip.AddrPort // where each linked peer sees us
 	record   record
 	settings Settings
-	closing  bool
 }
 
 // A peer is what the control loop knows of one router that it has, or wants, a link with.
@@ -93,16 +95,18 @@ const (
 	choreRejoin                 // look whether gossip has lost everybody
 	choreExpire                 // dials that took too long, join conversations
 	choreHasten                 // meet the authority, while somebody waits for its answer
+	choreForget                 // drop what time has ended
 	choreEnd
 )
 
 func newLoop(n *Node, now time.Time, store *tables.Store) (*loop, error) {
 	l := &loop{
 		n: n, now: now, store: store, tables: tables.NewInstaller(n.self.Router),
-		waits: map[tables.Hash][]chan struct{}{}, streams: map[transport.Stream]*stream{}, peers: map[tables.RouterID]*peer{},
-		observed: map[netip.AddrPort]time.Time{}, settings: n.options.Settings,
+		waits: map[tables.Hash][]chan struct{}{}, onDisk: map[tables.VNID]uint64{}, streams: map[transport.Stream]*stream{}, peers: map[tables.RouterID]*peer{},
+		observed: map[tables.RouterID]netip.AddrPort{}, settings: n.options.Settings,
 	}
 	l.clerk = newClerk(n)
+	l.backlog = newBacklog(l)
 	l.gossip = newReplication(l, now)
 	l.server = newAdmission(l)
 	if n.self.authority != nil {
@@ -111,6 +115,7 @@ func newLoop(n *Node, now time.Time, store *tables.Store) (*loop, error) {
 	l.links = transport.NewLinks(transport.Config{
 		Self: n.self.Router, Static: n.self.static, Federation: n.self.Federation, Boot: n.self.boot, FastAES: fastAES(),
 		Rand: n.options.Rand, Hello: l.hello, Accept: l.accept, Peer: l.address,
+		Allowed:  func(id tables.RouterID) bool { return l.store.Admitted(id, l.now) },
 		Joinable: func() bool { return l.settings.Joinable },
 	})
 	n.gate.SetJoinable(l.settings.Joinable)
@@ -141,8 +146,12 @@ func (l *loop) run(ctx context.Context) error {
 			return nil
 		case f := <-l.n.commands:
 			l.handle(func(now time.Time) { f(now, l) })
-		case a := <-l.n.arrivals:
-			l.handle(func(now time.Time) { l.do(now, l.links.Handle(now, a.from, a.datagram)) })
+		case f := <-l.n.hearsay:
+			l.handle(func(now time.Time) { f(now, l) })
+		case a := <-l.n.controls:
+			l.handle(func(now time.Time) { l.arrive(now, a) })
+		case a := <-l.n.handshakes:
+			l.handle(func(now time.Time) { l.n.shake(l, now, a) })
 		case w := <-l.n.waiting:
 			l.handle(func(now time.Time) { l.queue(now, w) })
 		case <-l.n.hints:
@@ -150,6 +159,7 @@ func (l *loop) run(ctx context.Context) error {
 		case <-timer.C:
 			l.handle(func(time.Time) {})
 		}
+		l.drainControls()
 		timer.Reset(max(0, time.Until(l.next())))
 	}
 }
@@ -232,7 +242,7 @@ func (l *loop) due(now time.Time, c chore, wait time.Duration) {
 
 // start makes everything due that a VR does once it runs.
 func (l *loop) start(now time.Time) {
-	for _, c := range []chore{choreRecord, choreAuthority, choreRejoin, choreExpire} {
+	for _, c := range []chore{choreRecord, choreAuthority, choreRejoin, choreExpire, choreForget} {
 		l.due(now, c, 0)
 	}
 	l.gossip.start(now)
@@ -256,17 +266,20 @@ func (l *loop) chore(now time.Time, c chore) {
 	case choreRejoin:
 		l.gossip.rejoin(now)
 		l.due(now, choreRejoin, rejoinEvery)
+	case choreForget:
+		l.forget(now)
+		l.due(now, choreForget, forgetEvery)
 	case choreHasten:
 		l.gossip.hasten(now)
 	case choreExpire:
 		l.expire(now)
+		l.calm(now)
 		l.due(now, choreExpire, time.Second)
 	}
 }
 
 // stop says goodbye on every link: peers need not find out by silence.
 func (l *loop) stop(now time.Time) {
-	l.closing = true
 	for _, s := range l.links.Status(now) {
 		l.do(now, l.links.Close(now, s.Router, transport.ReasonLeaving))
 	}
@@ -312,6 +325,8 @@ func (l *loop) do(now time.Time, actions []transport.Action) {
 			l.pollStream(now, a.Stream)
 		case transport.StreamClosed:
 			l.streamClosed(now, a.Stream, a.Err)
+		case transport.Listening:
+			l.n.listening.set(a)
 		case transport.Observed:
 			l.observe(now, a)
 		}
@@ -324,7 +339,9 @@ func (l *loop) streamOpened(now time.Time, a transport.StreamOpened) {
 	l.streams[a.Stream] = s
 	switch {
 	case a.Kind == streamGossip && a.Router != 0:
-		l.n.gossip.Accept(a.Router, l.n.newConn(a.Stream, a.Router))
+		if !l.n.gossip.Accept(a.Router, l.n.newConn(a.Stream, a.Router)) {
+			l.do(now, l.links.ResetStream(now, a.Stream))
+		}
 	case a.Kind == streamExchange && a.Router != 0:
 		l.gossip.respond(now, a.Stream, s)
 	case a.Kind == streamJoin:

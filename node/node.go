@@ -38,7 +38,7 @@ type Options struct {
 	SerfRPC     net.Listener  // for the stock serf command; nil: none
 	SerfLogs    *serfrpc.Ring // feeds "serf monitor"; nil: nothing
 	SerfToken   string        // what serf must give as -rpc-auth; empty: nothing
-	Rand        io.Reader
+	Rand        io.Reader     // safe for several goroutines at once
 	Log         *slog.Logger
 	Software    string // version text for the link record, at most 32 bytes
 	// Reload reads the configuration again; nil when there is none to read.
@@ -93,9 +93,13 @@ type Node struct {
 
 	// commands carries work into the control loop. Senders wait; they stop waiting at done.
 	commands chan func(now time.Time, l *loop)
-	// arrivals carries control datagrams from the receiving lane. When it is full the lane drops
-	// the datagram and counts it: handshakes and control frames are sent again.
-	arrivals chan arrival
+	// hearsay carries what gossip heard. It has a queue of its own, so that a flood of rumours does
+	// not hold up commands; when it is full they are dropped, and anti-entropy does without.
+	hearsay chan func(now time.Time, l *loop)
+	// controls carries datagrams for the links from the receiving lane, handshakes first messages.
+	// When one is full the lane drops the datagram and counts it: what matters is sent again.
+	controls   chan arrival
+	handshakes chan arrival
 	// hints wakes the control loop to look at the lanes' used marks.
 	hints chan struct{}
 	// waiting carries packets that have no channel yet; a full queue drops them, counted.
@@ -106,6 +110,12 @@ type Node struct {
 	// show what would come through without it.
 	arrived func(s *forward.Snapshot, from tables.RouterID, vn tables.VNID, b []byte) (attachment int, drop forward.Drop)
 
+	// shake handles a first message, and underLoad decides: see loop.shake and underLoad. Only
+	// tests put in others, to make handshakes dear or to show what happens without cookies.
+	shake     func(l *loop, now time.Time, a arrival)
+	underLoad func(on bool, queued, capacity int, idle time.Duration) bool
+
+	listening indexes
 	snapshot  atomic.Pointer[snapshot]
 	grants    atomic.Pointer[map[uint32]grant]
 	directory atomic.Pointer[directory]
@@ -123,27 +133,22 @@ type counters struct {
 	junk     atomic.Uint64 // data datagrams that named no channel or did not open
 	gated    atomic.Uint64 // other datagrams that the gate dropped
 	busy     atomic.Uint64 // control datagrams dropped because the control loop was behind
+	crowded  atomic.Uint64 // first messages of handshakes dropped because of that
+	unknown  atomic.Uint64 // datagrams for the links that named no index of theirs
 	waited   atomic.Uint64 // packets dropped while they waited for a link
 	gossiped atomic.Uint64 // gossip datagrams that did not open or came from nobody
 }
 
-// An arrival is a control datagram that passed the gate.
-type arrival struct {
-	from     netip.AddrPort
-	datagram []byte
-}
-
 // A waitingPacket has a destination but no channel yet.
 type waitingPacket struct {
-	to     tables.RouterID
-	vn     tables.VNID
-	packet []byte
+	decision forward.Decision
+	packet   []byte
 }
 
 const (
-	arrivalsMax = 1024 // at 1,200 bytes: 1.2 MB when the control loop is behind
 	waitingMax  = 256
-	commandsMax = 1024 // a gossip packet may bring dozens of hints at once
+	commandsMax = 64
+	hearsayMax  = 1024 // one gossip packet may bring dozens of rumours
 	joinsMax    = 8
 )
 
@@ -152,13 +157,16 @@ const (
 func New(o Options) (*Node, error) {
 	n := &Node{
 		socket: o.Socket, options: o, log: o.Log, started: time.Now().UTC(),
-		commands: make(chan func(time.Time, *loop), commandsMax),
-		arrivals: make(chan arrival, arrivalsMax),
-		hints:    make(chan struct{}, 1),
-		waiting:  make(chan waitingPacket, waitingMax),
-		done:     make(chan struct{}),
-		joins:    make(chan string, joinsMax),
-		arrived:  forward.Arrived,
+		commands:   make(chan func(time.Time, *loop), commandsMax),
+		hearsay:    make(chan func(time.Time, *loop), hearsayMax),
+		controls:   make(chan arrival, arrivalsMax),
+		handshakes: make(chan arrival, handshakesMax),
+		shake:      (*loop).shake, underLoad: underLoad,
+		hints:   make(chan struct{}, 1),
+		waiting: make(chan waitingPacket, waitingMax),
+		done:    make(chan struct{}),
+		joins:   make(chan string, joinsMax),
+		arrived: forward.Arrived,
 	}
 	for _, a := range o.Attachments {
 		n.attachments = append(n.attachments, &attachment{device: a.Device})
@@ -260,9 +268,9 @@ func (n *Node) hint() {
 }
 
 // wait hands a packet that has no channel yet to the control loop, which makes one.
-func (n *Node) wait(to tables.RouterID, vn tables.VNID, packet []byte) {
+func (n *Node) wait(d forward.Decision, packet []byte) {
 	select {
-	case n.waiting <- waitingPacket{to, vn, append([]byte(nil), packet...)}:
+	case n.waiting <- waitingPacket{d, append([]byte(nil), packet...)}:
 	default:
 		n.waited.Add(1)
 	}
@@ -273,26 +281,6 @@ func (n *Node) roamed(router tables.RouterID, from netip.AddrPort) {
 	select {
 	case n.commands <- func(now time.Time, l *loop) { l.do(now, l.links.Roamed(now, router, from)) }:
 	default: // the next packet says so again once the mark is cleared
-	}
-}
-
-// controlArrived passes a datagram through the gate and on to the control loop. It runs on the
-// receiving lane, before anything is kept.
-func (n *Node) controlArrived(now time.Time, from netip.AddrPort, b []byte) {
-	switch verdict := n.gate.Check(now, from, b); verdict {
-	case secure.Pass:
-		select {
-		case n.arrivals <- arrival{from, append([]byte(nil), b...)}:
-		default:
-			n.busy.Add(1)
-		}
-	case secure.Cookie:
-		answer, err := n.gate.AppendCookie(nil, now, from, b, n.options.Rand)
-		if err == nil && len(answer) <= len(b) {
-			n.send(from, answer)
-		}
-	default:
-		n.gated.Add(1)
 	}
 }
 

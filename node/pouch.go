@@ -51,8 +51,9 @@ func newPouch(n *Node) (*pouch, error) {
 // box returns the key shared with a router and where the router is; false for a router that is
 // not enrolled or whose link record is not here.
 func (p *pouch) box(id tables.RouterID) (*box, []netip.AddrPort, bool) {
-	record, ok := p.n.directory.Load().view.LinkRecord(id)
-	if !ok || id == p.n.self.Router {
+	view := p.n.directory.Load().view
+	record, ok := view.LinkRecord(id)
+	if !ok || id == p.n.self.Router || !view.Admitted(id, time.Now()) {
 		return nil, nil, false
 	}
 	p.mu.Lock()

@@ -93,10 +93,15 @@ func (l *loop) vnInput(view *tables.View, vn tables.Installed, attachments []for
 	for _, set := range vn.Sets {
 		in.Sets = append(in.Sets, forward.Set{Routers: set.Routers, Prefixes: set.Prefixes})
 	}
-	manifest, _ := view.Manifest(vn.VN.ID)
-	for _, leaf := range manifest.Rosters {
-		roster, _ := view.Roster(vn.VN.ID, leaf.Site)
-		in.Members = append(in.Members, roster.Hosts...)
+	for _, d := range vn.Documents {
+		manifest, ok := d.Body().(tables.Manifest)
+		if !ok {
+			continue
+		}
+		for _, leaf := range manifest.Rosters {
+			roster, _ := view.Roster(vn.VN.ID, leaf.Site)
+			in.Members = append(in.Members, roster.Hosts...)
+		}
 	}
 	at := slices.IndexFunc(attachments, func(a forward.Attachment) bool {
 		return len(a.VNs) == 0 || slices.Contains(a.VNs, vn.VN.ID)
@@ -152,13 +157,22 @@ func ownAddresses(view *tables.View, id tables.RouterID) []netip.Addr {
 	return list
 }
 
-// keepInstalled has versions that were not installed before kept on disk.
+// keepInstalled has the documents of each installed version kept together on disk, and removes the
+// sets of VNs that are no more. What does not work is tried again at the next change.
 func (l *loop) keepInstalled(installed []tables.Installed) {
+	present := map[tables.VNID]bool{}
 	for _, vn := range installed {
-		i := slices.IndexFunc(l.installed, func(old tables.Installed) bool { return old.VN.ID == vn.VN.ID })
-		if i < 0 || l.installed[i].VN.Version != vn.VN.Version {
-			l.clerk.install(vn.VN.ID, vn.Documents)
-			l.n.log.Info("VN installed", "vn", vn.VN.Name, "version", vn.VN.Version)
+		present[vn.VN.ID] = true
+		if l.onDisk[vn.VN.ID] == vn.VN.Version {
+			continue
+		}
+		id, version := vn.VN.ID, vn.VN.Version
+		l.clerk.install(id, vn.Documents, func(l *loop) { l.onDisk[id] = version })
+		l.n.log.Info("VN installed", "vn", vn.VN.Name, "version", version)
+	}
+	for id := range l.onDisk {
+		if !present[id] {
+			l.clerk.install(id, nil, func(l *loop) { delete(l.onDisk, id) })
 		}
 	}
 }
@@ -182,6 +196,11 @@ func (l *loop) restore() error {
 		}
 		if err := l.tables.Restore(l.store.Snapshot(), documents); err != nil {
 			l.n.log.Warn("installed version on disk not used", "err", err)
+		}
+		for _, d := range documents {
+			if vn, ok := d.Body().(tables.VN); ok {
+				l.onDisk[vn.ID] = vn.Version
+			}
 		}
 	}
 	return nil

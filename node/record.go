@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"slices"
@@ -12,37 +13,37 @@ import (
 
 // A record is what decides our link record, beside the settings.
 type record struct {
-	count  uint32    // link records made since the boot
-	last   time.Time // when
-	serial tables.LinkRecord
+	count uint32    // link records made since the boot
+	last  time.Time // when
 }
 
 const (
 	// recordEvery: a VR makes at most one link record in this time, for each travels to all.
 	recordEvery = 10 * time.Second
-	// observedLife is how long an endpoint counts that a peer saw us at.
-	observedLife = 10 * time.Minute
+	// translatedMax is how many endpoints on somebody's address translator are announced: one of
+	// each family, if we are behind such.
+	translatedMax = 2
 )
 
-// observe takes what a peer says of where we are. It is a hint: it only ever adds an endpoint at
-// which others may try us.
+// observe takes what a peer says of where we are. It is a hint that lives as long as the link with
+// that peer; a stranger's counts for nothing.
 func (l *loop) observe(now time.Time, a transport.Observed) {
-	_, known := l.observed[a.Endpoint]
-	l.observed[a.Endpoint] = now
-	if !known {
-		l.due(now, choreRecord, 0)
+	if a.Router == 0 || l.observed[a.Router] == a.Endpoint {
+		return
 	}
+	l.observed[a.Router] = a.Endpoint
+	l.due(now, choreRecord, 0)
 }
 
 // refreshRecord makes a new link record when what it says is no longer so.
 func (l *loop) refreshRecord(now time.Time) {
 	l.due(now, choreRecord, time.Minute)
-	want := l.desiredRecord(now)
+	want := l.desiredRecord()
 	have, ok := l.store.LinkRecord(l.n.self.Router)
 	if ok && l.record.count > 0 && sameRecord(want, have) {
 		return
 	}
-	if wait := l.record.last.Add(recordEvery).Sub(now); l.record.count > 1 && wait > 0 {
+	if wait := l.record.last.Add(recordEvery).Sub(now); l.record.count > 0 && wait > 0 {
 		l.due(now, choreRecord, wait)
 		return
 	}
@@ -54,7 +55,7 @@ func (l *loop) refreshRecord(now time.Time) {
 		l.n.log.Error("link record not signed", "err", err)
 		return
 	}
-	if _, err := l.keep(now, []*tables.Document{d}, 0); err != nil {
+	if err := l.keepOwn(now, []*tables.Document{d}); err != nil {
 		l.n.log.Error("link record not kept", "err", err)
 	}
 	l.n.gossip.SetTags(l.tags())
@@ -65,8 +66,8 @@ func sameRecord(a, b tables.LinkRecord) bool {
 		a.Serving == b.Serving && a.Draining == b.Draining && a.Joinable == b.Joinable && a.Software == b.Software
 }
 
-func (l *loop) desiredRecord(now time.Time) tables.LinkRecord {
-	endpoints, regular := l.endpoints(now)
+func (l *loop) desiredRecord() tables.LinkRecord {
+	endpoints, regular := l.endpoints()
 	kind := "limited"
 	if regular {
 		kind = "regular"
@@ -81,37 +82,14 @@ func (l *loop) desiredRecord(now time.Time) tables.LinkRecord {
 const endpointsMax = 8
 
 // endpoints returns where this VR can be reached, best first: what the operator declared, else
-// what peers observed, else the addresses of its interfaces. regular says whether others can
-// reach it there: the operator says so, or a peer saw it at an address of its own.
-func (l *loop) endpoints(now time.Time) (list []netip.AddrPort, regular bool) {
+// where peers see it and the addresses of its interfaces. regular says whether others can reach it
+// there: the operator says so, or a peer sees it at an address of its own.
+func (l *loop) endpoints() (list []netip.AddrPort, regular bool) {
 	own := localEndpoints(l.n.socket.LocalAddr(), l.store.InSpaceAddr)
-	switch {
-	case len(l.settings.Endpoints) > 0:
-		list = slices.Clone(l.settings.Endpoints)
-		regular = true
-	default:
-		translated := false
-		for at, when := range l.observed {
-			if now.Sub(when) > observedLife {
-				delete(l.observed, at)
-				continue
-			}
-			if slices.Contains(own, at) {
-				regular = true
-			} else {
-				translated = true
-			}
-			list = append(list, at)
-		}
-		slices.SortFunc(list, netip.AddrPort.Compare)
-		if len(list) == 0 || !translated {
-			regular = true // nothing speaks against it
-		}
-		for _, at := range own {
-			if !slices.Contains(list, at) {
-				list = append(list, at)
-			}
-		}
+	if len(l.settings.Endpoints) > 0 {
+		list, regular = slices.Clone(l.settings.Endpoints), true
+	} else {
+		list, regular = l.foundEndpoints(own)
 	}
 	switch l.settings.Kind {
 	case "regular":
@@ -120,6 +98,43 @@ func (l *loop) endpoints(now time.Time) (list []netip.AddrPort, regular bool) {
 		regular = false
 	}
 	return list[:min(len(list), endpointsMax)], regular
+}
+
+// foundEndpoints puts together own addresses and what linked peers say. An address of ours that a
+// peer sees comes first. An address that is not ours, an address translator's, needs the word of two
+// sites, where we have links with two: one liar must not send our peers elsewhere.
+func (l *loop) foundEndpoints(own []netip.AddrPort) (list []netip.AddrPort, regular bool) {
+	sites := map[string]bool{}
+	witnesses := map[netip.AddrPort]map[string]bool{}
+	for id, at := range l.observed {
+		e, _ := l.store.Enrolment(id)
+		sites[e.Site] = true
+		if witnesses[at] == nil {
+			witnesses[at] = map[string]bool{}
+		}
+		witnesses[at][e.Site] = true
+	}
+	var translated []netip.AddrPort
+	for at, by := range witnesses {
+		switch {
+		case slices.Contains(own, at):
+			list = append(list, at)
+		case len(by) >= min(2, len(sites)):
+			translated = append(translated, at)
+		}
+	}
+	slices.SortFunc(list, netip.AddrPort.Compare)
+	regular = len(list) > 0 || len(translated) == 0 // nothing speaks against it
+	slices.SortFunc(translated, func(a, b netip.AddrPort) int {
+		return cmp.Or(len(witnesses[b])-len(witnesses[a]), a.Compare(b))
+	})
+	list = append(list, translated[:min(len(translated), translatedMax)]...)
+	for _, at := range own {
+		if !slices.Contains(list, at) {
+			list = append(list, at)
+		}
+	}
+	return list, regular
 }
 
 // localEndpoints returns the addresses at which a socket can be reached on this machine's
@@ -164,7 +179,7 @@ func reach(a netip.Addr) int {
 
 // tags are what `serf members` shows of this VR.
 func (l *loop) tags() map[string]string {
-	r := l.desiredRecord(l.now)
+	r := l.desiredRecord()
 	e, _ := l.store.Enrolment(l.n.self.Router)
 	tags := map[string]string{
 		"id": l.n.self.Router.String(), "site": e.Site, "kind": r.VRKind, "version": r.Software,

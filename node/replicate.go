@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type replication struct {
 	meeting   bool // the first one is under way
 	seen      map[tables.RouterID]bool
 	hastening bool // a meeting with the authority is under way
+	turn      int  // whose turn the next one is
 	pause     time.Duration
 	served    map[tables.RouterID]int // exchanges that a peer started and that go on
 }
@@ -316,8 +318,8 @@ func (r *replication) rootChanged(now time.Time) {
 // heard takes a rumour: what is new is verified and kept, or fetched from who holds it.
 func (r *replication) heard(now time.Time, from tables.RouterID, message []byte) {
 	rumour, err := mesh.ParseRumour(message)
-	if err != nil {
-		return
+	if err != nil || rumour.Holder != from {
+		return // nobody speaks for others: a liar could send everybody to one victim
 	}
 	switch mesh.Heard(&r.index, rumour) {
 	case mesh.VerdictVerify:
@@ -342,9 +344,15 @@ func (r *replication) rejoin(now time.Time) {
 	if linked {
 		return
 	}
-	enrolled := r.l.store.Enrolments()
-	for range min(len(enrolled), rejoinDials) {
-		r.l.do(now, r.l.links.Dial(now, enrolled[r.rng.IntN(len(enrolled))].Router))
+	var others []tables.RouterID
+	for _, e := range r.l.store.Enrolments() {
+		if _, ok := r.l.address(e.Router); ok { // never ourselves
+			others = append(others, e.Router)
+		}
+	}
+	r.rng.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	for _, id := range others[:min(len(others), rejoinDials)] {
+		r.l.do(now, r.l.links.Dial(now, id))
 	}
 }
 
@@ -361,15 +369,34 @@ func (r *replication) hasten(now time.Time) {
 	if r.l.author != nil || len(r.l.waits) == 0 && !r.l.server.waiting() {
 		return
 	}
-	for _, e := range r.l.store.Enrolments() {
-		if rec, ok := r.l.store.LinkRecord(e.Router); ok && rec.Serving && e.Router != r.l.n.self.Router && !r.hastening {
-			r.hastening = true
-			r.exchangeWith(now, e.Router, func(time.Time, bool, int) { r.hastening = false })
-			break
-		}
+	if serving := r.serving(); len(serving) > 0 && !r.hastening {
+		r.turn++
+		r.hastening = true
+		r.exchangeWith(now, serving[r.turn%len(serving)], func(time.Time, bool, int) { r.hastening = false })
 	}
 	r.pause = min(max(2*r.pause, hastenMin), hastenMax)
 	r.l.due(now, choreHasten, r.pause)
+}
+
+// serving returns the routers that say they run the authority, those that gossip believes alive
+// first. Anybody can say so: they are taken in turn, so a liar costs a pause.
+func (r *replication) serving() []tables.RouterID {
+	var live, silent []tables.RouterID
+	alive := r.view.Live()
+	for _, e := range r.l.store.Enrolments() {
+		rec, ok := r.l.store.LinkRecord(e.Router)
+		switch {
+		case !ok || !rec.Serving || e.Router == r.l.n.self.Router:
+		case slices.Contains(alive, e.Router):
+			live = append(live, e.Router)
+		default:
+			silent = append(silent, e.Router)
+		}
+	}
+	if len(live) > 0 {
+		return live
+	}
+	return silent
 }
 
 // The pauses between two meetings with the authority, while somebody waits.

@@ -66,8 +66,7 @@ func (l *loop) pollStream(now time.Time, id transport.Stream) {
 			l.do(now, actions)
 		case eof:
 			s.finishRead(0, io.EOF)
-		case s.closed:
-			s.finishRead(0, s.closeError())
+			l.do(now, actions)
 		default:
 			l.do(now, actions)
 		}

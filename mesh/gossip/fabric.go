@@ -163,22 +163,18 @@ func (f *fabric) deliver(now time.Time, from tables.RouterID, clean []byte) {
 	}
 }
 
-// accept gives memberlist an incoming stream. It never waits.
-func (f *fabric) accept(now time.Time, from tables.RouterID, conn net.Conn) {
-	if !f.police.admit(now, from) {
-		_ = conn.Close()
-		return
+// accept gives memberlist an incoming stream and reports whether it took it. It never waits, and
+// leaves a stream that it does not take as it is.
+func (f *fabric) accept(now time.Time, from tables.RouterID, conn net.Conn) bool {
+	if f.ctx.Err() != nil || !f.police.admit(now, from) {
+		return false
 	}
 	_ = conn.SetDeadline(now.Add(streamTimeout))
-	wrapped := f.police.wrap(conn, from, incoming)
-	if f.ctx.Err() != nil {
-		_ = conn.Close()
-		return
-	}
 	select {
-	case f.streams <- wrapped:
+	case f.streams <- f.police.wrap(conn, from, incoming):
+		return true
 	default:
 		f.fullStreams.Add(1)
-		_ = conn.Close()
+		return false
 	}
 }

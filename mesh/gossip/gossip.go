@@ -204,13 +204,11 @@ func (g *Gossip) Deliver(from tables.RouterID, packet []byte) {
 }
 
 // Accept takes over a gossip stream that the authenticated VR from opened, and closes it in
-// the end. It does not wait. conn must support deadlines.
-func (g *Gossip) Accept(from tables.RouterID, conn net.Conn) {
-	if g.serf.Load() == nil {
-		_ = conn.Close()
-		return
-	}
-	g.fabric.accept(time.Now(), from, conn)
+// the end; or it reports false, and the stream is the caller's to end. It does not wait and, when it
+// refuses, calls nothing of conn's: the caller may be the goroutine that Close would wait for. conn must
+// support deadlines.
+func (g *Gossip) Accept(from tables.RouterID, conn net.Conn) bool {
+	return g.serf.Load() != nil && g.fabric.accept(time.Now(), from, conn)
 }
 
 // SetRoot sets the root hash that our acks carry from now on.

@@ -10,7 +10,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,14 +43,38 @@ type World struct {
 	// Strays are the packets that hosts got outside any Flow, see Run.
 	Strays []Packet
 	flows  []*Flow
-	random *rand.ChaCha8
+	random *source
 }
 
-// New returns an empty World. Everything random in it comes from seed.
+// New returns an empty World. Everything random in it comes from seed, to which the number in the
+// environment variable VINE_SEED is added: with another number every test is another one.
 func New(t testing.TB, seed uint64) *World {
+	if n, err := strconv.ParseUint(os.Getenv("VINE_SEED"), 10, 64); err == nil {
+		seed += n * 1000
+	}
 	var key [32]byte
 	key[0], key[1], key[2] = byte(seed), byte(seed>>8), byte(seed>>16)
-	return &World{T: t, Net: transporttest.Start(t, seed), AutoAdmit: "open", PathMTU: 1500, random: rand.NewChaCha8(key)}
+	return &World{T: t, Net: transporttest.Start(t, seed), AutoAdmit: "open", PathMTU: 1500, random: &source{chacha: rand.NewChaCha8(key)}}
+}
+
+// A source is randomness that all VRs of a World draw from, each on goroutines of its own.
+type source struct {
+	mu     sync.Mutex // guards chacha
+	chacha *rand.ChaCha8
+}
+
+// Read implements io.Reader.
+func (s *source) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.chacha.Read(p)
+}
+
+// Uint64 returns a random number.
+func (s *source) Uint64() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.chacha.Uint64()
 }
 
 // A Site is one VR with its LAN.

@@ -1,0 +1,113 @@
+package node
+
+import (
+	"time"
+
+	"github.com/vine-mesh/vine/tables"
+)
+
+// A backlog is what the store has kept and the disk has not yet. Everything in it goes to disk as
+// one bundle, one bundle at a time, so that a newer version never lands before an older one; what
+// fails stays and is tried again. What is not on disk is not told to others and not installed, while
+// packets go on by the tables that are. The control loop owns it.
+type backlog struct {
+	l       *loop
+	changes map[tables.DocKey]tables.Change // by key: the newest
+	order   []tables.DocKey                 // of changes, first come first
+	writing map[tables.DocKey]bool          // the keys of the bundle that is with the clerk; nil: none
+	resting bool                            // the last one failed; a retry is due
+	waits   map[tables.DocKey][]func(error) // who wants to know that a key is on disk
+}
+
+const (
+	// storeRetry is how often a failed write to disk is tried again.
+	storeRetry = 2 * time.Second
+)
+
+func newBacklog(l *loop) *backlog {
+	return &backlog{l: l, changes: map[tables.DocKey]tables.Change{}, waits: map[tables.DocKey][]func(error){}}
+}
+
+// add takes changes of the store and has them written.
+func (b *backlog) add(now time.Time, changes []tables.Change) {
+	for _, c := range changes {
+		b.put(c)
+	}
+	b.write(now)
+}
+
+func (b *backlog) put(c tables.Change) {
+	if _, there := b.changes[c.Key]; !there {
+		b.order = append(b.order, c.Key)
+	}
+	b.changes[c.Key] = c
+}
+
+// whenStored calls done once what the store has under key is on disk, or with the error of a write
+// that failed: then it stays in the backlog all the same.
+func (b *backlog) whenStored(key tables.DocKey, done func(error)) {
+	if _, waits := b.changes[key]; !waits && !b.writing[key] {
+		done(nil)
+		return
+	}
+	b.waits[key] = append(b.waits[key], done)
+}
+
+// write gives everything that waits to the clerk, unless a bundle is there already.
+func (b *backlog) write(now time.Time) {
+	if b.writing != nil || b.resting || len(b.order) == 0 {
+		return
+	}
+	batch := make([]tables.Change, 0, len(b.order))
+	keys := make(map[tables.DocKey]bool, len(b.order))
+	var documents []*tables.Document
+	for _, key := range b.order {
+		c := b.changes[key]
+		batch, keys[key] = append(batch, c), true
+		if c.Doc != nil {
+			documents = append(documents, c.Doc)
+		}
+	}
+	taken := b.l.clerk.store(documents, func(now time.Time, l *loop, err error) { b.written(now, batch, err) })
+	if !taken {
+		b.rest(now)
+		return
+	}
+	b.writing, b.order, b.changes = keys, nil, map[tables.DocKey]tables.Change{}
+}
+
+// written takes the outcome of a write.
+func (b *backlog) written(now time.Time, batch []tables.Change, err error) {
+	b.writing = nil
+	if b.l.diskError = err; err != nil {
+		b.l.n.log.Error("documents not stored; will try again", "err", err)
+		newer, order := b.changes, b.order
+		b.changes, b.order = map[tables.DocKey]tables.Change{}, nil
+		for _, c := range batch {
+			b.put(c)
+		}
+		for _, key := range order {
+			b.put(newer[key])
+		}
+		b.rest(now)
+	} else {
+		b.l.stored(now, batch)
+	}
+	for _, c := range batch {
+		list := b.waits[c.Key]
+		delete(b.waits, c.Key)
+		for _, done := range list {
+			done(err)
+		}
+	}
+	b.write(now)
+}
+
+// rest makes the next write wait.
+func (b *backlog) rest(now time.Time) {
+	b.resting = true
+	b.l.after(now, storeRetry, func(now time.Time) {
+		b.resting = false
+		b.write(now)
+	})
+}
