@@ -21,6 +21,7 @@ type founder struct {
 	name, vr, site, user string
 	space                []netip.Prefix
 	endpoints            []netip.AddrPort
+	lan                  string
 	passphrase, rootKey  string
 }
 
@@ -40,7 +41,7 @@ func newInitCommand(e *Env) *cobra.Command {
   - the identity and the link key of the VR.
 
 When anything fails nothing is left behind.`,
-		Example: `  vine init --name grid --site tokyo --endpoint 203.0.113.5:8463
+		Example: `  vine init --name grid --site tokyo --endpoint 203.0.113.5:8463 --lan eth1
   vine init --name lab --space 10.192.0.0/10 --passphrase-file /run/keys/phrase --root-key /media/usb/root.key.sealed`,
 		Args: takes(),
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c.Context(), e) },
@@ -52,6 +53,7 @@ When anything fails nothing is left behind.`,
 	fs.StringVar(&f.user, "user-name", "admin", "`NAME` of the first administrator: you")
 	list(fs, &f.space, "space", "`PREFIX` of the ViNe space (default: 10.192.0.0/10 and a random IPv6 /48)", parsePrefix)
 	list(fs, &f.endpoints, "endpoint", "`ADDRESS[:PORT]` at which other sites reach this VR", config.ParseEndpoint)
+	fs.StringVar(&f.lan, "lan", "", "`INTERFACE` of the LAN whose hosts this VR serves, such as eth1")
 	fs.StringVar(&f.passphrase, "passphrase-file", "", "`FILE` with the passphrase of the root key (default: ask)")
 	fs.StringVar(&f.rootKey, "root-key", "root.key.sealed", "`FILE` for the sealed root key")
 	return c
@@ -115,19 +117,31 @@ func (f *founder) prepare(e *Env) (config.Config, *configEdit, error) {
 		return none, nil, hinted(fmt.Errorf("%s exists; it is not replaced", f.rootKey),
 			"it may be the root key of another federation: move it away, or name another file with --root-key")
 	}
-	var edit *configEdit
-	if len(f.endpoints) > 0 && !sameSet(c.Endpoints, f.endpoints) {
+	edit, err := f.configure(e, c)
+	return c, edit, err
+}
+
+// configure says what the configuration file must still say for the flags: nil for nothing.
+func (f *founder) configure(e *Env, c config.Config) (*configEdit, error) {
+	var text string
+	declared := func(c config.Config) bool { return len(f.endpoints) == 0 || sameSet(c.Endpoints, f.endpoints) }
+	if !declared(c) {
 		var quoted []string
 		for _, ep := range f.endpoints {
 			quoted = append(quoted, fmt.Sprintf("%q", ep))
 		}
-		text := fmt.Sprintf("[underlay]\nendpoints = [%s]\n", strings.Join(quoted, ", "))
-		edit, err = e.planConfig(text, func(c config.Config) bool { return sameSet(c.Endpoints, f.endpoints) })
-		if err != nil {
-			return none, nil, err
-		}
+		text = fmt.Sprintf("[underlay]\nendpoints = [%s]\n", strings.Join(quoted, ", "))
 	}
-	return c, edit, nil
+	if f.lan != "" && !serves(c, f.lan) {
+		if err := checkInterface(f.lan); err != nil {
+			return nil, err
+		}
+		text += attachmentText(f.lan)
+	}
+	if text == "" {
+		return nil, nil
+	}
+	return e.planConfig(text, func(c config.Config) bool { return declared(c) && (f.lan == "" || serves(c, f.lan)) })
 }
 
 func sameSet(a, b []netip.AddrPort) bool {

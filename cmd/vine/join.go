@@ -137,18 +137,31 @@ func (j *joiner) prepare(e *Env) (config.Config, *configEdit, error) {
 		return none, nil, hinted(fmt.Errorf("%s belongs to a VR of a federation already", c.State),
 			"`vine up` runs it; to join another federation, move the directory away or name another configuration with --config")
 	}
-	served := func(c config.Config) bool {
-		return slices.ContainsFunc(c.Attachments, func(a config.Attachment) bool { return a.Interface == j.lan })
-	}
-	if j.lan == "" || served(c) {
+	if j.lan == "" || serves(c, j.lan) {
 		return c, nil, nil
 	}
-	if _, err := net.InterfaceByName(j.lan); err != nil {
-		return none, nil, hinted(fmt.Errorf("interface %q: %w", j.lan, err), "`ip link` lists the interfaces of this machine")
+	if err := checkInterface(j.lan); err != nil {
+		return none, nil, err
 	}
-	edit, err := e.planConfig(fmt.Sprintf("[[attachment]]\ninterface = %q\n", j.lan), served)
+	edit, err := e.planConfig(attachmentText(j.lan), func(c config.Config) bool { return serves(c, j.lan) })
 	return c, edit, err
 }
+
+// serves reports whether the VR has an attachment on the LAN interface.
+func serves(c config.Config, lan string) bool {
+	return slices.ContainsFunc(c.Attachments, func(a config.Attachment) bool { return a.Interface == lan })
+}
+
+// checkInterface refuses the name of an interface that this machine does not have.
+func checkInterface(name string) error {
+	if _, err := net.InterfaceByName(name); err != nil {
+		return hinted(fmt.Errorf("interface %q: %w", name, err), "`ip link` lists the interfaces of this machine")
+	}
+	return nil
+}
+
+// attachmentText is the part of a configuration file that makes a VR serve a LAN interface.
+func attachmentText(lan string) string { return fmt.Sprintf("[[attachment]]\ninterface = %q\n", lan) }
 
 // inviteText returns the invite that the flag names, having looked whether it is one.
 func (e *Env) inviteText(ctx context.Context, flag string) (string, error) {
