@@ -10,9 +10,10 @@ import (
 
 // The times of anti-entropy.
 const (
-	// differMin is how long a peer's root must differ from ours before we act: rumours need 2 s
-	// at 10,000 members, so a shorter difference is only news on its way.
-	differMin = 5 * time.Second
+	// differMin is how long a peer's root must differ from ours before we act: rumours need 1 s
+	// at 50 members and 2 s at 10,000, so a shorter difference is only news on its way. A rumour
+	// that was lost is made good in less than 5 s, a member's ack each second included.
+	differMin = 2500 * time.Millisecond
 	// triggerMin and triggerMax bound how often a differing root starts an exchange. In a mesh
 	// that changes every second roots always differ; the pause doubles as long as exchanges find
 	// nothing, up to the period of the unconditional ones.
@@ -134,7 +135,7 @@ func (Rejoin) action()        {}
 // A View decides with whom to exchange documents, and when. It holds which members seem alive and
 // whose roots differ from ours, and makes sure that
 //
-//   - a member whose root has differed for 5 s is reconciled with,
+//   - a member whose root has differed for 2.5 s is reconciled with,
 //   - a random live member is, once a minute, whatever its root,
 //   - a member that is not live is tried every 5 minutes, for ever, so that a split heals by itself,
 //   - at most 2 exchanges and 4 pulls of our own are under way, and a failing peer is left alone
