@@ -49,9 +49,11 @@ var rooms = map[string]room{
 	"node/capture/netstack":    {imports: "node/capture", homes: "gvisor.dev/gvisor"},
 	"node/capture/tun":         {imports: "node/capture", homes: "github.com/songgao/water golang.org/x/sys"},
 	"node/config":              {homes: "github.com/BurntSushi/toml"},
-	"node/control":             {imports: "tables", homes: "golang.org/x/sys"},
+	"node/control":             {imports: "tables", homes: "golang.org/x/sys golang.org/x/net"},
 	"node/forward":             {pure: true, imports: "tables tables/fib"},
 	"node/state":               {homes: "golang.org/x/sys"},
+	"tests/impair":             {homes: "golang.org/x/sys"},
+	"tests/netns":              {imports: "node/capture/netnstest tests/impair"},
 }
 
 // impure are the packages that a pure package may not import: with them come goroutines, clocks,

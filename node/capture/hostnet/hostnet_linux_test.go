@@ -54,18 +54,18 @@ func newMachine(t *testing.T) *machine {
 	netnstest.Wire(t, m.ns, "wan", m.wan, "eth0")
 	m.ns.Run(t, `
 		ip addr add 192.168.1.2/24 dev eth1
-		ip addr add fd01::2/64 dev eth1
+		ip addr add fd01::2/64 dev eth1 nodad
 		ip addr add 192.168.2.2/24 dev eth2
 		ip addr add 203.0.113.2/24 dev wan
-		ip addr add 2001:db8::2/64 dev wan
+		ip addr add 2001:db8::2/64 dev wan nodad
 		ip route add default via 203.0.113.1
 		ip -6 route add default via 2001:db8::1`)
 	m.lan.Run(t, `
 		ip addr add 192.168.1.5/24 dev eth0
-		ip addr add fd01::5/64 dev eth0`)
+		ip addr add fd01::5/64 dev eth0 nodad`)
 	m.wan.Run(t, `
 		ip addr add 203.0.113.1/24 dev eth0
-		ip addr add 2001:db8::1/64 dev eth0`)
+		ip addr add 2001:db8::1/64 dev eth0 nodad`)
 	m.ns.Enter(t)
 	return m
 }
@@ -174,6 +174,8 @@ func TestCloseRestoresTheMachine(t *testing.T) {
 				"8463:\tfrom all iif eth2 lookup 1084",
 				"8463:\tfrom all iif vine1 lookup 1084",
 				"inet 10.192.1.1/32 scope global eth1",
+				"inet 169.254.84.63/32 scope host vine0",
+				"inet 169.254.84.63/32 scope host vine1",
 				"/proc/sys/net/ipv4/conf/eth1/rp_filter = 2",
 				"/proc/sys/net/ipv4/conf/vine1/forwarding = 1",
 			} {

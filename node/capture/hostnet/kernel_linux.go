@@ -138,8 +138,8 @@ func (k *kernel) link(name string) (netlink.Link, error) {
 	return l, nil
 }
 
-// raise brings a TUN device up. It gets no address of its own: the router answers for none, and the
-// kernel would send router solicitations into the mesh.
+// raise brings a TUN device up. It gets no link-local address: the kernel would send router
+// solicitations into the mesh.
 func (k *kernel) raise(device string, mtu int) error {
 	l, err := k.link(device)
 	if err != nil {
@@ -216,7 +216,11 @@ func ipNet(p netip.Prefix) *net.IPNet {
 }
 
 func (a address) netlink() *netlink.Addr {
-	return &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(a.Addr, a.Addr.BitLen()))}
+	n := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(a.Addr, a.Addr.BitLen()))}
+	if a.Addr == unnumbered {
+		n.Scope = unix.RT_SCOPE_HOST // never the source of what the machine itself sends
+	}
+	return n
 }
 
 func (r rule) netlink() *netlink.Rule {

@@ -100,6 +100,11 @@ func (p Plan) desired() state {
 	for _, space := range p.Space {
 		s.Guards = append(s.Guards, route{Prefix: space, Unreachable: true, Table: tableMain, Metric: metricGuard})
 	}
+	if slices.Contains(p.families(), false) {
+		for _, d := range p.devices() {
+			s.Addresses = append(s.Addresses, address{Addr: unnumbered, Interface: d})
+		}
+	}
 	for _, space := range p.Space {
 		s.Routes = append(s.Routes, route{Prefix: space, Interface: p.Device, Table: tableMain, Metric: metricRoute})
 	}
@@ -128,6 +133,13 @@ func (p Plan) desired() state {
 	}
 	return s
 }
+
+// unnumbered is the IPv4 address of TUN devices. Nobody talks to it: it has the scope of the machine
+// itself. Without any address Linux takes loose reverse-path filtering for strict
+// (__fib_validate_source: no_addr), and drops the ICMP errors that the router itself sends to its
+// hosts: their source is in a block, which is routed to the LAN. It is link-local (RFC 3927) so that
+// whoever looks for addresses at which this machine can be reached passes it over.
+var unnumbered = netip.AddrFrom4([4]byte{169, 254, 84, 63})
 
 // families returns which of IPv4 (false) and IPv6 (true) the space has.
 func (p Plan) families() []bool {

@@ -15,7 +15,8 @@ import (
 
 // A Namespace is a network namespace that the test made.
 type Namespace struct {
-	file *os.File
+	file   *os.File
+	keeper *keeper
 }
 
 // New makes an empty namespace, with its loopback interface up, that is closed when the test ends.
@@ -24,7 +25,7 @@ func New(t testing.TB) *Namespace {
 	t.Helper()
 	Require(t, "ip")
 	ns := &Namespace{}
-	err := onOwnThread(func() error {
+	k, err := keep(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("make a network namespace: %w", err)
 		}
@@ -35,7 +36,12 @@ func New(t testing.TB) *Namespace {
 	if err != nil {
 		Skip(t, err.Error())
 	}
-	t.Cleanup(func() { _ = ns.file.Close() })
+	ns.keeper = k
+	t.Cleanup(func() {
+		ns.sweep(t)
+		k.close()
+		_ = ns.file.Close()
+	})
 	ns.Run(t, "ip link set lo up")
 	return ns
 }
@@ -157,4 +163,12 @@ func (ns *Namespace) awaitCarrier(t testing.TB, iface string) {
 		}
 	}
 	t.Fatalf("interface %s does not come up", iface)
+}
+
+// Sysctl sets a parameter of the namespace, by its path under /proc/sys.
+func (ns *Namespace) Sysctl(t testing.TB, path, value string) {
+	t.Helper()
+	if err := ns.Do(func() error { return os.WriteFile("/proc/sys/"+path, []byte(value), 0) }); err != nil {
+		t.Fatal(err)
+	}
 }

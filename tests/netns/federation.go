@@ -1,0 +1,313 @@
+//go:build linux
+
+package netns
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vine-mesh/vine/node/capture/netnstest"
+)
+
+// binary builds the command once and returns where it is. The directory is removed by Main.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "vine-netns-")
+	if err != nil {
+		return "", err
+	}
+	built.dir = dir
+	if err := os.Chmod(dir, 0o755); err != nil { // for tests without root's rights
+		return "", err
+	}
+	path := filepath.Join(dir, "vine")
+	out, err := exec.Command("go", "build", "-o", path, "github.com/vine-mesh/vine/cmd/vine").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build vine: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+var built struct{ dir string }
+
+// Main is TestMain for packages that use a Federation: it runs the tests and removes the binary.
+func Main(m *testing.M) int {
+	defer func() {
+		if built.dir != "" {
+			_ = os.RemoveAll(built.dir)
+		}
+	}()
+	return m.Run()
+}
+
+// A Federation is a core router and the sites around it.
+type Federation struct {
+	Core  *netnstest.Core
+	Sites []*Site
+	bin   string
+	dir   string
+}
+
+// New makes a federation without sites. It skips the test where it cannot run.
+func New(t testing.TB) *Federation {
+	t.Helper()
+	netnstest.Require(t, "ip", "ping")
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		netnstest.Skip(t, err.Error())
+	}
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Federation{Core: netnstest.NewCore(t), bin: bin, dir: t.TempDir()}
+}
+
+// A Site is one site: its gateway, on which the VR runs, and the LAN behind it.
+type Site struct {
+	*netnstest.Namespace
+	F      *Federation
+	N      int    // from 1
+	Name   string // of the site and of its VR
+	WAN    netnstest.WAN
+	Middle *netnstest.Namespace // in the wire to the core, if the site was made with one
+	LAN    *netnstest.LAN
+
+	// NATRouter is the translator in front of the site, if it was made with one.
+	NATRouter *netnstest.Namespace
+	VR        *netnstest.Process // nil: was never started
+	Joined    Membership
+	dir       string
+	t         testing.TB // that made the site: the VR lives as long, also when a subtest starts it
+}
+
+// A Membership is what `vine join --json` and `vine init --json` print.
+type Membership struct {
+	FederationID string         `json:"federation_id"`
+	Router       any            `json:"router"`
+	Name         string         `json:"name"`
+	Blocks       []netip.Prefix `json:"blocks"`
+	State        string         `json:"state"`
+}
+
+// A SiteOption changes how a site is made.
+type SiteOption struct {
+	Hosts  int    // on the LAN; 0: one
+	Middle bool   // a namespace in the wire to the core
+	NAT    NAT    // between the VR and the core
+	Tables string // TOML tables in place of the default ones; WAN4 and WAN6 stand for the site's addresses
+}
+
+// A NAT says what address translator a site is behind. There the VR has an IPv4 address of carriers' space
+// (RFC 6598) and no IPv6.
+type NAT int
+
+// The kinds of translators: to all destinations with one outside port, or with another to each.
+const (
+	NoNAT NAT = iota
+	ConeNAT
+	SymmetricNAT
+)
+
+// AddSite makes the next site, with no VR as yet.
+func (f *Federation) AddSite(t testing.TB, o SiteOption) *Site {
+	t.Helper()
+	n := len(f.Sites) + 1
+	s := &Site{Namespace: netnstest.New(t), F: f, N: n, Name: fmt.Sprintf("site%d", n), t: t}
+	s.dir = filepath.Join(f.dir, s.Name)
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	switch {
+	case o.NAT != NoNAT:
+		s.NATRouter = netnstest.New(t)
+		outside := f.Core.Attach(t, s.NATRouter, "wan0")
+		s.NATRouter.Forward(t)
+		s.NATRouter.NAT(t, "wan0", o.NAT == SymmetricNAT)
+		netnstest.Wire(t, s.Namespace, "wan0", s.NATRouter, "in0")
+		s.WAN = netnstest.WAN{
+			Interface: "wan0", Far: outside.Far, Core4: outside.Core4, Core6: outside.Core6,
+			V4: netip.AddrFrom4([4]byte{100, 64, byte(n), 2}),
+		}
+		s.NATRouter.Run(t, fmt.Sprintf("ip addr add 100.64.%d.1/24 dev in0", n))
+		s.Run(t, fmt.Sprintf("ip addr add %v/24 dev wan0\nip route add default via 100.64.%d.1", s.WAN.V4, n))
+	case o.Middle:
+		s.WAN, s.Middle = f.Core.AttachThrough(t, s.Namespace, "wan0")
+	default:
+		s.WAN = f.Core.Attach(t, s.Namespace, "wan0")
+	}
+	s.LAN = netnstest.NewLAN(t, s.Namespace, "lan0", n, max(o.Hosts, 1))
+	tables := o.Tables
+	if tables == "" {
+		tables = "[authority]\nauto_admit = \"open\"\n"
+	}
+	tables = strings.NewReplacer("WAN4", s.WAN.V4.String(), "WAN6", s.WAN.V6.String()).Replace(tables)
+	s.WriteConfig(t, fmt.Sprintf("state = %q\ncontrol = %q\n%s", s.State(), s.Socket(), tables))
+	f.Sites = append(f.Sites, s)
+	return s
+}
+
+// WriteConfig replaces the configuration file.
+func (s *Site) WriteConfig(t testing.TB, text string) {
+	t.Helper()
+	if err := os.WriteFile(s.ConfigPath(), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ReadConfig returns the configuration file.
+func (s *Site) ReadConfig(t testing.TB) string {
+	t.Helper()
+	b, err := os.ReadFile(s.ConfigPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// ConfigPath, State and Socket are the site's files.
+func (s *Site) ConfigPath() string { return filepath.Join(s.dir, "vine.toml") }
+func (s *Site) State() string      { return filepath.Join(s.dir, "state") }
+func (s *Site) Socket() string     { return filepath.Join(s.dir, "vine.sock") }
+
+// Binary is the command under test.
+func (f *Federation) Binary() string { return f.bin }
+
+// Dir is a directory for the test's own files at the site.
+func (s *Site) Dir() string { return s.dir }
+
+// Try runs vine at the site and returns its two streams.
+func (s *Site) Try(t testing.TB, words ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	return s.Split(t, append([]string{s.F.bin, "--config", s.ConfigPath(), "--socket", s.Socket()}, words...)...)
+}
+
+// Vine runs vine at the site, fails the test if vine does, and returns what it printed on stdout.
+func (s *Site) Vine(t testing.TB, words ...string) string {
+	t.Helper()
+	stdout, stderr, err := s.Try(t, words...)
+	if err != nil {
+		t.Fatalf("%s: vine %s: %v\n%s%s", s.Name, strings.Join(words, " "), err, stdout, stderr)
+	}
+	return stdout
+}
+
+// VineJSON runs vine with --json at the site and parses what it printed.
+func VineJSON[T any](t testing.TB, s *Site, words ...string) (v T) {
+	t.Helper()
+	out := s.Vine(t, append([]string{"--json"}, words...)...)
+	if err := json.Unmarshal([]byte(out), &v); err != nil {
+		t.Fatalf("%s: vine %s printed %q: %v", s.Name, strings.Join(words, " "), out, err)
+	}
+	return v
+}
+
+// Init founds the federation at the site.
+func (s *Site) Init(t testing.TB, words ...string) {
+	t.Helper()
+	phrase := filepath.Join(s.dir, "passphrase")
+	if err := os.WriteFile(phrase, []byte("correct horse battery staple\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Joined = VineJSON[Membership](t, s, append([]string{"init", "--name", "grid", "--vr", s.Name, "--site", s.Name,
+		"--lan", "lan0", "--passphrase-file", phrase, "--root-key", filepath.Join(s.dir, "root.key.sealed")}, words...)...)
+}
+
+// Join joins through the seed.
+func (s *Site) Join(t testing.TB, seed string, words ...string) {
+	t.Helper()
+	s.Joined = VineJSON[Membership](t, s, append([]string{"join", seed, "--name", s.Name, "--site", s.Name,
+		"--lan", "lan0", "--timeout", "60s"}, words...)...)
+}
+
+// Up runs the VR and waits until it answers.
+func (s *Site) Up(t testing.TB) {
+	t.Helper()
+	s.VR = s.Start(s.t, s.F.bin, "--config", s.ConfigPath(), "--socket", s.Socket(), "up")
+	vr := s.VR
+	s.t.Cleanup(func() {
+		if s.t.Failed() {
+			s.t.Logf("%s said:\n%s", s.Name, tail(vr.Output(), 60))
+		}
+	})
+	Await(t, s.Name+" answers", 20*time.Second, func() bool {
+		select {
+		case <-vr.Done():
+			t.Fatalf("%s: vine up ended: %v\n%s", s.Name, vr.Err(), vr.Output())
+		default:
+		}
+		_, _, err := s.Try(t, "--json", "status")
+		return err == nil
+	})
+}
+
+// Kill kills the VR as kill -9 does.
+func (s *Site) Kill() { s.VR.Kill() }
+
+// Stop ends the VR by SIGTERM and fails the test if it does not end well.
+func (s *Site) Stop(t testing.TB) {
+	t.Helper()
+	s.VR.Stop(t, 15*time.Second)
+	if err := s.VR.Err(); err != nil {
+		t.Errorf("%s: vine up ended with %v\n%s", s.Name, err, tail(s.VR.Output(), 30))
+	}
+}
+
+// Reload sends the VR SIGHUP.
+func (s *Site) Reload() { s.VR.Signal(syscall.SIGHUP) }
+
+// Seed is the site's address as a newcomer is told it.
+func (s *Site) Seed() string { return s.WAN.V4.String() }
+
+// Network returns what the VR could have changed of the machine's network: addresses, rules and
+// routes, one a line, and apart from them the sysctls of its interfaces.
+func (s *Site) Network(t testing.TB) (network, sysctls string) {
+	t.Helper()
+	network = s.MustExec(t, "sh", "-e", "-c", `ip -o addr show; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all`)
+	// Some parameters cannot be read; that is grep's failure and not ours.
+	sysctls, _ = s.Exec(t, "sh", "-c", `grep -rs . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf | sort`)
+	return network, sysctls
+}
+
+// Address returns the ViNe address of host i, of the family asked for.
+func (s *Site) Address(t testing.TB, i int, ipv6 bool) netip.Addr {
+	t.Helper()
+	for _, b := range s.Joined.Blocks {
+		if b.Addr().Is6() != ipv6 {
+			continue
+		}
+		a := b.Addr().AsSlice()
+		a[len(a)-1] = byte(10 * (i + 1))
+		addr, _ := netip.AddrFromSlice(a)
+		return addr
+	}
+	t.Fatalf("%s has no block of that family: %v", s.Name, s.Joined.Blocks)
+	return netip.Addr{}
+}
+
+// Addr4 and Addr6 return the ViNe addresses of host i.
+func (s *Site) Addr4(t testing.TB, i int) netip.Addr { t.Helper(); return s.Address(t, i, false) }
+func (s *Site) Addr6(t testing.TB, i int) netip.Addr { t.Helper(); return s.Address(t, i, true) }
+
+// SetUpHost runs on host i what `vine host setup` prints at the site for addr.
+func (s *Site) SetUpHost(t testing.TB, i int, addr netip.Addr) {
+	t.Helper()
+	script := s.Vine(t, "host", "setup", addr.String())
+	if strings.TrimSpace(script) == "" {
+		t.Fatalf("%s: vine host setup %v prints nothing", s.Name, addr)
+	}
+	s.LAN.Hosts[i].MustExec(t, "sh", "-e", "-c", script)
+}
+
+// tail returns the last n lines.
+func tail(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}

@@ -1,0 +1,84 @@
+//go:build linux
+
+package netns_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vine-mesh/vine/tests/netns"
+)
+
+// TestUnderlayMTU: underlays that carry less than is usual. The links have the MTU that the
+// configuration says, so what is larger does not arrive. Our handshakes are 1,228 bytes with their headers;
+// where these would not fit the links are wider, and a counter holds the data to the MTU.
+func TestUnderlayMTU(t *testing.T) {
+	for _, mtu := range []int{1280, 1124} {
+		t.Run(fmt.Sprint(mtu), func(t *testing.T) {
+			f := netns.New(t)
+			// Below 1,280 there is no IPv6 outside.
+			o := netns.SiteOption{Tables: fmt.Sprintf("[underlay]\nlisten = \"WAN4:8463\"\nmtu = %d\n[authority]\nauto_admit = \"open\"\n", mtu)}
+			a, b := f.AddSite(t, o), f.AddSite(t, o)
+			for _, s := range f.Sites {
+				s.Run(t, fmt.Sprintf("ip link set wan0 mtu %d", max(mtu, 1280)))
+				f.Core.Run(t, fmt.Sprintf("ip link set %s mtu %d", s.WAN.Far, max(mtu, 1280)))
+			}
+			// Data is of type 1, the first byte after the UDP header.
+			tap := netns.NewTapOf(t, f.Core.Namespace, map[string]string{
+				"data": "udp dport 8463 @th,64,8 1",
+				"long": fmt.Sprintf("udp dport 8463 @th,64,8 1 ip length > %d", mtu),
+			})
+			a.Init(t)
+			a.Up(t)
+			b.Join(t, a.Seed())
+			b.Up(t)
+			createVN(t, f, "blue", a.Addr4(t, 0).String(), b.Addr4(t, 0).String(), a.Addr6(t, 0).String(), b.Addr6(t, 0).String())
+			for _, s := range f.Sites {
+				s.SetUpHost(t, 0, s.Addr4(t, 0))
+				s.SetUpHost(t, 0, s.Addr6(t, 0))
+			}
+			host := b.LAN.Hosts[0]
+			netns.AwaitPing(t, host, a.Addr4(t, 0), 30*time.Second)
+			dir := t.TempDir()
+			netns.RandomFile(t, filepath.Join(dir, "page"), 1<<20)
+			for _, ipv6 := range []bool{false, true} {
+				addr := a.Address(t, 0, ipv6)
+				netns.ServeHTTP(t, a.LAN.Hosts[0], addr, dir)
+				sameFile(t, filepath.Join(dir, "page"), netns.Fetch(t, host, addr, "page"))
+
+				header := 28 // IPv4 and ICMP
+				if ipv6 {
+					header = 48
+				}
+				ping := func(size int, words ...string) (string, error) {
+					return host.Exec(t, append([]string{"ping", "-n", "-c", "2", "-i", "0.2", "-W", "2",
+						"-s", fmt.Sprint(size - header), addr.String()}, words...)...)
+				}
+				if out, err := ping(1280, "-M", "do"); err != nil {
+					t.Errorf("a packet of 1280 bytes must pass whatever the underlay:\n%s", out)
+				}
+				// 1,400 is what the TUN device takes; the path carries less.
+				if out, err := ping(1400, "-M", "do"); err == nil || !tooBig(out) {
+					t.Errorf("a packet of 1400 bytes that may not be fragmented: want the sender told, got\n%s", out)
+				}
+				if out, err := ping(1400, "-M", "dont"); err != nil {
+					t.Errorf("a packet of 1400 bytes that may be fragmented:\n%s", out)
+				}
+			}
+			if n := tap.Packets(t, "data"); n < 2000 {
+				t.Errorf("the core has counted %d packets with data", n)
+			}
+			if n := tap.Packets(t, "long"); n > 0 {
+				t.Errorf("%d packets with data were longer than %d bytes", n, mtu)
+			}
+		})
+	}
+}
+
+// tooBig reports whether ping was told that its packet is too big.
+func tooBig(out string) bool {
+	return strings.Contains(out, "rag needed") || strings.Contains(out, "too big") || strings.Contains(out, "too long") || strings.Contains(out, "mtu=")
+}
