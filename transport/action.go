@@ -129,6 +129,14 @@ type Observed struct {
 	Endpoint netip.AddrPort
 }
 
+// Listening says whether datagrams that name an index, as frame.ReceiverOf returns it, mean something to
+// us from now on. It comes before the Send that tells a peer of the index, so that the lanes can
+// drop all others at once: whoever does not see our datagrams cannot name one.
+type Listening struct {
+	Index uint32
+	On    bool
+}
+
 func (Send) action()           {}
 func (Up) action()             {}
 func (Rekeyed) action()        {}
@@ -143,3 +151,4 @@ func (StreamReadable) action() {}
 func (StreamWritable) action() {}
 func (StreamClosed) action()   {}
 func (Observed) action()       {}
+func (Listening) action()      {}

@@ -48,6 +48,20 @@ func (l *Links) emit(a Action) { l.actions = append(l.actions, a) }
 
 func (l *Links) send(to netip.AddrPort, datagram []byte) { l.emit(Send{To: to, Datagram: datagram}) }
 
+// own makes an index ours that datagrams name.
+func (l *Links) own(index uint32, o owner) {
+	l.index[index] = o
+	l.emit(Listening{Index: index, On: true})
+}
+
+// disown forgets such an index.
+func (l *Links) disown(index uint32) {
+	if _, have := l.index[index]; have {
+		delete(l.index, index)
+		l.emit(Listening{Index: index})
+	}
+}
+
 func (l *Links) touch(k *link) {
 	if !k.touched {
 		k.touched = true

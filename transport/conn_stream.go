@@ -156,6 +156,9 @@ func (c *conn) onBytes(now time.Time, b frame.StreamBytes) {
 		c.reset(st, ErrStreamReset)
 		return
 	}
+	if j := c.session.join; j != nil && st.recv.got > before {
+		j.speak()
+	}
 	if !c.spend(now, int(st.recv.got-before)) {
 		return
 	}

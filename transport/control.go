@@ -32,6 +32,12 @@ func (l *Links) onControl(now time.Time, from netip.AddrPort, datagram []byte) {
 		return
 	}
 	k := s.link
+	if !s.confirmed && l.cfg.Allowed != nil && !l.cfg.Allowed(k.router) {
+		l.counters.Refused++ // revoked since its first message
+		l.dropSession(k, s)
+		l.touch(k)
+		return
+	}
 	if !s.confirmed {
 		// "A new session becomes the sending one only when the initiator proved that it is alive
 		// by a packet in it." The answer went to s.from, so a packet from there closes the circle.

@@ -69,6 +69,10 @@ func FuzzHandle(f *testing.F) {
 		for _, a := range h.links.Handle(h.clock(), source, p) {
 			s, sends := a.(Send)
 			switch {
+			case !sends && frame.TypeOf(p) == frame.TypeJoinHello:
+				if _, listens := a.(Listening); !listens {
+					t.Fatalf("a join hello made %T", a)
+				}
 			case !sends:
 				t.Fatalf("%v of a stranger made %T", frame.TypeOf(p), a)
 			case frame.TypeOf(p) == frame.TypeJoinHello && s.To == source && len(s.Datagram) <= len(p):

@@ -61,7 +61,7 @@ func (l *Links) makeInit(now time.Time, k *link) {
 	d.handshake, d.index = h, index
 	d.datagram = h.Datagram()
 	k.cookieClient(peer.Link).Stamp(now, d.datagram)
-	l.index[index] = owner{dial: k}
+	l.own(index, owner{dial: k})
 	l.dials++
 	d.sent = make(map[netip.AddrPort]bool)
 }
@@ -71,7 +71,7 @@ func (l *Links) unmakeInit(d *dial) {
 	if d.handshake == nil {
 		return
 	}
-	delete(l.index, d.index)
+	l.disown(d.index)
 	l.dials--
 	d.handshake, d.datagram, d.sent = nil, nil, nil
 }

@@ -51,6 +51,7 @@ type join struct {
 	index   uint32
 	ends    time.Time
 	up      bool // JoinUp was emitted
+	spoken  bool // stream bytes have come: ends is at joinLife
 	touched bool
 }
 
@@ -70,8 +71,38 @@ func (l *Links) addJoin(now time.Time, peer netip.AddrPort, state joinState, ind
 	}
 	j.conn.resetNumbers()
 	l.joins[j.conn.id] = j
-	l.index[index] = owner{join: j}
+	l.own(index, owner{join: j})
 	return j
+}
+
+// joinNet returns the network that an address counts with: what one site has, or what one host with
+// a routed prefix can take addresses from (RFC 6177 gives sites up to a /48).
+func joinNet(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := 48
+	if a.Is4() {
+		bits = 24
+	}
+	p, _ := a.Prefix(bits)
+	return p
+}
+
+// joinsFrom counts the conversations that newcomers of the network of an address dialled.
+func (l *Links) joinsFrom(a netip.Addr) (n int) {
+	site := joinNet(a)
+	for _, j := range l.joins {
+		if j.member != nil && joinNet(j.peer.Addr()) == site {
+			n++
+		}
+	}
+	return n
+}
+
+// speak takes note that a newcomer's stream bytes came: it means to join.
+func (j *join) speak() {
+	if j.member != nil && !j.spoken {
+		j.spoken, j.ends = true, j.born.Add(joinLife)
+	}
 }
 
 // DialJoin starts a join conversation with whatever member listens at seed. The Conn is zero when
@@ -113,7 +144,7 @@ func (l *Links) onJoinHello(now time.Time, from netip.AddrPort, datagram []byte)
 		l.counters.Refused++
 		return
 	}
-	if len(l.joins) >= joinsMax {
+	if len(l.joins) >= joinsMax || l.joinsFrom(from.Addr()) >= joinsNetMax && !l.crowdedJoins {
 		l.counters.Limited++
 		return
 	}
@@ -125,7 +156,9 @@ func (l *Links) onJoinHello(now time.Time, from netip.AddrPort, datagram []byte)
 	}
 	j := l.addJoin(now, from, joinAnswered, index)
 	j.member, j.repeat, j.hello, j.tries = member, reply, id, 1
-	j.ends = now.Add(pendLife)
+	if !l.crowdedJoins {
+		j.ends = now.Add(joinQuiet)
+	}
 	l.hellos[id] = j
 	l.send(from, append([]byte(nil), reply...))
 	l.touchJoin(j)
@@ -210,7 +243,6 @@ func (l *Links) onJoinFinish(now time.Time, from netip.AddrPort, datagram []byte
 	}
 	j.transition(joinTalking)
 	j.repeat, j.next = nil, time.Time{}
-	j.ends = j.born.Add(joinLife)
 	l.talk(now, j, ss, payload, from, false)
 	j.conn.ping(now)
 	j.conn.observe()
@@ -218,10 +250,10 @@ func (l *Links) onJoinFinish(now time.Time, from netip.AddrPort, datagram []byte
 
 // talk gives a conversation its session.
 func (l *Links) talk(now time.Time, j *join, ss *secure.Session, payload []byte, from netip.AddrPort, dialled bool) {
-	delete(l.index, j.index)
+	l.disown(j.index)
 	s := &session{Session: ss, join: j, confirmed: true}
 	j.index = ss.Local
-	l.index[ss.Local] = owner{session: s, join: j}
+	l.own(ss.Local, owner{session: s, join: j})
 	j.conn.session = s
 	l.conns[j.conn.id] = j.conn
 	l.counters.Handshakes++
@@ -258,7 +290,7 @@ func (l *Links) closeJoin(now time.Time, j *join, reason Reason, err error, tell
 		l.sayClose(j.conn, reason)
 	}
 	j.conn.close(err)
-	delete(l.index, j.index)
+	l.disown(j.index)
 	delete(l.hellos, j.hello)
 	delete(l.joins, j.conn.id)
 	l.unschedule(&j.timed)

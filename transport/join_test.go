@@ -196,3 +196,78 @@ func TestBoundOfJoinDials(t *testing.T) {
 		}
 	}
 }
+
+// siege sends join hellos of one network to m, each from an address of its own and with a good
+// cookie, and returns how many conversations they hold.
+func siege(w *world, m *host, from func(i int) netip.Addr) int {
+	n := w.newcomer(200)
+	for i := range 2 * joinsMax {
+		_, actions := n.links.DialJoin(n.clock(), m.addr)
+		for _, a := range actions {
+			if s, ok := a.(Send); ok {
+				m.do(m.links.Handle(m.clock(), netip.AddrPortFrom(from(i), 1), s.Datagram))
+			}
+		}
+		for _, j := range n.links.joins {
+			n.links.closeJoin(n.clock(), j, ReasonNone, nil, false)
+		}
+		n.links.end()
+	}
+	return len(m.links.joins)
+}
+
+// One network cannot take all conversations: with the bound off it does, and nobody else joins.
+func TestJoinsOfOneNetwork(t *testing.T) {
+	networks := map[string]func(i int) netip.Addr{
+		"one host": func(int) netip.Addr { return netip.MustParseAddr("203.0.113.9") },
+		"/24":      func(i int) netip.Addr { return netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}) },
+		"mapped":   func(i int) netip.Addr { return netip.AddrFrom16(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}).As16()) },
+		"/48": func(i int) netip.Addr {
+			return netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, 1, byte(i), byte(i), 15: 1})
+		},
+	}
+	for name, from := range networks {
+		for _, off := range []bool{false, true} {
+			w := newWorld(t, 1)
+			m, n := w.nodes[0], w.newcomer(1)
+			m.links.crowdedJoins = off
+			held := siege(w, m, from)
+			c, actions := n.links.DialJoin(n.clock(), m.addr)
+			n.do(actions)
+			joined := c != 0 && w.until(5*time.Second, func() bool { return len(n.joinUps) > 0 })
+			if off && (held != joinsMax || joined) {
+				t.Errorf("%s: without the defence %d held, joined %v: the test shows nothing", name, held, joined)
+			}
+			if !off && (held != joinsNetMax || !joined) {
+				t.Errorf("%s: %d held, joined %v", name, held, joined)
+			}
+		}
+	}
+}
+
+// A newcomer that finishes the handshake and then says nothing, but keeps the conversation alive,
+// holds it for joinQuiet; with stream bytes it has joinLife.
+func TestSilentJoin(t *testing.T) {
+	for i := range 3 {
+		speaks, off := i == 1, i == 2 // off: without the defence
+		w := newWorld(t, 1)
+		m, n := w.nodes[0], w.newcomer(1)
+		m.links.crowdedJoins = off
+		c := w.join(n, m)
+		s, actions := n.links.OpenStream(n.clock(), c, 3)
+		n.do(actions)
+		w.run(joinQuiet / 2)
+		if speaks {
+			n.pending[s] = []byte("x")
+			n.write(s)
+		}
+		w.run(joinQuiet/2 + time.Second)
+		if held := len(m.links.joins) > 0; held != (speaks || off) {
+			t.Errorf("speaks %v, defence off %v: held %v after %v", speaks, off, held, joinQuiet)
+		}
+		w.run(joinLife - joinQuiet - time.Second)
+		if len(m.links.joins)+len(m.listening)+len(n.listening) > 0 {
+			t.Error("a conversation stays")
+		}
+	}
+}

@@ -14,6 +14,12 @@ const (
 	linksMax = 16384
 	// joinsMax bounds join conversations: people join rarely, and each holds a stream budget.
 	joinsMax = 64
+	// joinsNetMax bounds the conversations that one network (joinNet) dialled, so that one host, or
+	// one with many addresses, leaves room for others.
+	joinsNetMax = 4
+	// joinQuiet ends a conversation whose newcomer has sent no stream bytes: one that wants to join
+	// sends its request some round trips after the hello.
+	joinQuiet = 10 * time.Second
 	// joinLife ends a join conversation: a join takes a few round trips and a document transfer.
 	joinLife = 60 * time.Second
 	// joinStreamBytesMax bounds the bytes that the streams of one join conversation may carry,

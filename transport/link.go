@@ -171,7 +171,7 @@ func (l *Links) addSession(k *link, s *session) {
 		l.dropSession(k, k.sessions[i])
 	}
 	k.sessions = append(k.sessions, s)
-	l.index[s.Local] = owner{session: s}
+	l.own(s.Local, owner{session: s})
 }
 
 // down ends an established link, and dials again if somebody wants it.

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -27,6 +28,9 @@ type Config struct {
 	Accept func(static tables.LinkKey, hello []byte) (tables.RouterID, error)
 	// Peer returns where to dial a router and the static key it must prove.
 	Peer func(tables.RouterID) (Peer, bool)
+	// Allowed reports whether a router is still enrolled. It is asked when a session that Accept
+	// let in is about to be used, up to pendLife later; nil: always.
+	Allowed func(tables.RouterID) bool
 	// Joinable reports whether join hellos are answered now; nil: never.
 	Joinable func() bool
 }
@@ -70,6 +74,7 @@ type Links struct {
 	believeSources bool // an authentic packet's source becomes the endpoint without a challenge
 	believeInits   bool // a peer's session is sent with before the peer proved to be alive
 	acceptReplays  bool // first messages need no rising order
+	crowdedJoins   bool // join conversations of one network are not bounded, silent ones are kept
 }
 
 // An owner is what an index that we issued stands for. The zero owner is a channel index, which
@@ -267,8 +272,14 @@ func (l *Links) Conn(router tables.RouterID) (Conn, bool) {
 	return 0, false
 }
 
-// Close ends the link with a router (a handshake under way too), its pin and our interest in it,
-// and tells the peer why. A later Dial or first message of the peer may bring it up again.
+// Routers returns every router of which anything is kept, idle links and sessions that their peer
+// has yet to confirm too, sorted.
+func (l *Links) Routers() []tables.RouterID {
+	return slices.Sorted(maps.Keys(l.links))
+}
+
+// Close ends the link with a router (a handshake under way and a session that the peer has yet to
+// confirm too), its pin and our interest in it, and tells the peer why. A later Dial or first message of the peer may bring it up again.
 func (l *Links) Close(now time.Time, router tables.RouterID, reason Reason) []Action {
 	l.begin(now)
 	if k := l.links[router]; k != nil {

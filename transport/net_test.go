@@ -74,27 +74,28 @@ type host struct {
 	refuse map[tables.LinkKey]bool
 	joinOK bool
 
-	up       map[tables.RouterID]Conn
-	ups      int
-	downs    []Down
-	rekeys   int
-	moved    []Moved
-	send     map[tables.RouterID]Channels
-	endpoint map[tables.RouterID]netip.AddrPort
-	grants   map[uint32]Grant
-	grantOf  map[uint32]tables.RouterID
-	got      map[string]int // data payloads received
-	strange  int            // data with an unknown index or that did not open
-	joinUps  []JoinUp
-	opened   []StreamOpened
-	in       map[Stream][]byte
-	eof      map[Stream]bool
-	closed   map[Stream]error
-	pending  map[Stream][]byte // still to be written
-	fin      map[Stream]bool
-	observed []Observed
-	serve    func(h *host, o StreamOpened)
-	sentTo   map[netip.AddrPort]int // bytes
+	up        map[tables.RouterID]Conn
+	ups       int
+	downs     []Down
+	rekeys    int
+	moved     []Moved
+	send      map[tables.RouterID]Channels
+	endpoint  map[tables.RouterID]netip.AddrPort
+	grants    map[uint32]Grant
+	grantOf   map[uint32]tables.RouterID
+	got       map[string]int // data payloads received
+	strange   int            // data with an unknown index or that did not open
+	joinUps   []JoinUp
+	opened    []StreamOpened
+	in        map[Stream][]byte
+	eof       map[Stream]bool
+	closed    map[Stream]error
+	pending   map[Stream][]byte // still to be written
+	fin       map[Stream]bool
+	observed  []Observed
+	listening map[uint32]bool
+	serve     func(h *host, o StreamOpened)
+	sentTo    map[netip.AddrPort]int // bytes
 }
 
 func newWorld(t testing.TB, n int) *world {
@@ -131,6 +132,7 @@ func (h *host) start() {
 	h.in, h.eof, h.closed = map[Stream][]byte{}, map[Stream]bool{}, map[Stream]error{}
 	h.pending, h.fin, h.got = map[Stream][]byte{}, map[Stream]bool{}, map[string]int{}
 	h.sentTo = map[netip.AddrPort]int{}
+	h.listening = map[uint32]bool{}
 	h.opened, h.joinUps, h.downs, h.moved = nil, nil, nil, nil
 	h.links = NewLinks(Config{
 		Self: h.id, Static: h.static, Federation: tables.Hash{7}, Boot: h.boot, FastAES: true, Rand: random,
@@ -230,6 +232,15 @@ func (h *host) do(actions []Action) {
 				t.Fatal("closed twice")
 			}
 			h.closed[a.Stream] = a.Err
+		case Listening:
+			if a.Index == 0 || h.listening[a.Index] == a.On {
+				t.Fatalf("index %#x: %v twice", a.Index, a.On)
+			}
+			if a.On {
+				h.listening[a.Index] = true
+			} else {
+				delete(h.listening, a.Index)
+			}
 		case Observed:
 			h.observed = append(h.observed, a)
 		default:
@@ -322,6 +333,9 @@ func (h *host) receive(from netip.AddrPort, b []byte) {
 		return
 	case secure.Pass:
 	default:
+		return
+	}
+	if i, named := frame.ReceiverOf(b); named && !h.listening[i] {
 		return
 	}
 	if frame.TypeOf(b) != frame.TypeData {

@@ -167,7 +167,7 @@ func (s *session) learn(c frame.Channels) (fresh bool, ack uint64) {
 
 // forget drops a session: its keys and its indexes.
 func (l *Links) forget(s *session) {
-	delete(l.index, s.Local)
+	l.disown(s.Local)
 	if s.answer != nil {
 		delete(l.answers, s.answerTo)
 		s.answer = nil

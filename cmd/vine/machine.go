@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vine-mesh/vine/node"
 	"github.com/vine-mesh/vine/node/capture/hostnet"
@@ -22,20 +23,35 @@ const tableBase = config.DefaultPort
 type machine struct {
 	config      config.Config
 	log         *slog.Logger
-	plan        hostnet.Plan
-	setup       *hostnet.Setup
+	plan        hostnet.Plan // what is wished for; the setup may lag behind
+	setup       setup
+	failure     string // of the last try, so that it is logged once
 	attachments []node.Attachment
 	// lan has, for each attachment of the node, the indexes of its LAN interfaces in the plan.
 	lan  [][]int
 	news chan [][]netip.Prefix // capacity 1: the newest replaces one that was not taken
 }
 
+// A setup is what newMachine made of the machine: a *hostnet.Setup.
+type setup interface {
+	Update(hostnet.Plan) error
+	Close() error
+}
+
+const (
+	// setupRetry is how soon a set-up that failed is tried again.
+	setupRetry = 5 * time.Second
+	// setupRepair is how often the set-up is made again as it is: the kernel takes routes away with
+	// an interface that goes down, and does not give them back.
+	setupRepair = 30 * time.Second
+)
+
 // newMachine opens the devices and makes the first set-up, with the ViNe space guarded.
 //
 // Attachments with a device of their own come first among the node's, so that they take the VNs they
 // name; all others share the common device.
-func newMachine(c config.Config, space []netip.Prefix, log *slog.Logger) (m *machine, err error) {
-	m = &machine{
+func newMachine(c config.Config, space []netip.Prefix, log *slog.Logger) (result *machine, err error) {
+	m := &machine{ // not the result: an error return makes that nil before the devices are closed
 		config: c, log: log, news: make(chan [][]netip.Prefix, 1),
 		plan: hostnet.Plan{Device: c.Device, MTU: c.MTU, Space: space},
 	}
@@ -67,9 +83,11 @@ func newMachine(c config.Config, space []netip.Prefix, log *slog.Logger) (m *mac
 	if err := m.open(c.Device, vns, common); err != nil {
 		return nil, err
 	}
-	if m.setup, err = hostnet.Apply(m.plan, journalPath(c)); err != nil {
-		return nil, err
+	made, err := hostnet.Apply(m.plan, journalPath(c))
+	if err != nil {
+		return nil, err // and not a setup that holds a nil *Setup
 	}
+	m.setup = made
 	return m, nil
 }
 
@@ -101,17 +119,38 @@ func (m *machine) delivers(prefixes [][]netip.Prefix) {
 
 // run keeps the machine's routes as the VR delivers, until ctx ends.
 func (m *machine) run(ctx context.Context) error {
+	timer := time.NewTimer(setupRepair)
+	defer timer.Stop()
 	for {
 		select {
 		case prefixes := <-m.news:
 			m.follow(prefixes)
+		case <-timer.C:
 		case <-ctx.Done():
 			return nil
 		}
+		timer.Reset(m.apply())
 	}
 }
 
-// follow routes the prefixes of each attachment to its LAN interface. Where one attachment of the
+// apply makes the machine as wished and returns when to do that again.
+func (m *machine) apply() time.Duration {
+	err := m.setup.Update(m.plan)
+	if err == nil {
+		if m.failure != "" {
+			m.log.Info("routes set up after all")
+			m.failure = ""
+		}
+		return setupRepair
+	}
+	if text := err.Error(); text != m.failure {
+		m.log.Error("routes not changed; will try again", "every", setupRetry, "err", err)
+		m.failure = text
+	}
+	return setupRetry
+}
+
+// follow wishes for routes of the prefixes of each attachment to its LAN interface. Where one attachment of the
 // node has several interfaces, the first has them: which host is on which LAN is not known.
 func (m *machine) follow(prefixes [][]netip.Prefix) {
 	plan := m.plan
@@ -120,10 +159,6 @@ func (m *machine) follow(prefixes [][]netip.Prefix) {
 		if len(m.lan[at]) > 0 {
 			plan.Attachments[m.lan[at][0]].Blocks = outermost(list)
 		}
-	}
-	if err := m.setup.Update(plan); err != nil {
-		m.log.Error("routes not changed", "err", err)
-		return
 	}
 	m.plan = plan
 }

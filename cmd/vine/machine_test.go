@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/vine-mesh/vine/node/capture/hostnet"
+)
+
+// fakeSetup is a setup that fails while broken is set, and remembers what it was told, and when.
+type fakeSetup struct {
+	broken error
+	plans  []hostnet.Plan
+	times  []time.Time
+}
+
+func (s *fakeSetup) Update(p hostnet.Plan) error {
+	s.plans, s.times = append(s.plans, p), append(s.times, time.Now())
+	return s.broken
+}
+func (s *fakeSetup) Close() error { return nil }
+
+// A change of routes that fails is tried again until it works, with the newest wish, and what
+// works is made again now and then.
+func TestRoutesAreTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &fakeSetup{broken: errors.New("netlink is out of memory")}
+		var log bytes.Buffer
+		m := &machine{
+			log: slog.New(slog.NewTextHandler(&log, nil)), news: make(chan [][]netip.Prefix, 1), setup: s, lan: [][]int{{0}},
+			plan: hostnet.Plan{Device: "vine0", Attachments: []hostnet.Attachment{{Interface: "eth1"}}},
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- m.run(ctx) }()
+		first, second := netip.MustParsePrefix("10.192.1.0/24"), netip.MustParsePrefix("10.192.2.0/24")
+		start := time.Now()
+		m.delivers([][]netip.Prefix{{first}})
+		const change = 2*setupRetry + time.Second
+		time.Sleep(change)
+		m.delivers([][]netip.Prefix{{second}})
+		synctest.Wait()
+		s.broken = nil
+		time.Sleep(setupRetry + 2*setupRepair)
+		synctest.Wait()
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		var at []time.Duration
+		var blocks []netip.Prefix
+		for i, p := range s.plans {
+			at = append(at, s.times[i].Sub(start))
+			blocks = append(blocks, p.Attachments[0].Blocks...)
+		}
+		if want := []time.Duration{0, setupRetry, 2 * setupRetry, change, change + setupRetry, change + setupRetry + setupRepair, change + setupRetry + 2*setupRepair}; !reflect.DeepEqual(at, want) {
+			t.Fatalf("set up at %v, want %v", at, want)
+		}
+		if want := []netip.Prefix{first, first, first, second, second, second, second}; !reflect.DeepEqual(blocks, want) {
+			t.Fatalf("set up %v, want %v", blocks, want)
+		}
+		if n := strings.Count(log.String(), "level=ERROR"); n != 1 || !strings.Contains(log.String(), "after all") {
+			t.Errorf("log:\n%s", log.String())
+		}
+	})
+}
