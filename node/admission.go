@@ -1,6 +1,8 @@
 package node
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -123,19 +125,25 @@ func (a *admission) give(g *guest) bool {
 func (a *admission) apply(now time.Time, g *guest, envelope []byte) {
 	d, err := tables.ParseDocument(envelope)
 	if err == nil {
-		if r, ok := d.Body().(tables.Request); !ok || r.Op != policy.OpJoin {
-			err = errJoinMessage
+		r, ok := d.Body().(tables.Request)
+		if err = errJoinMessage; ok {
+			err = policy.CheckJoin(r)
 		}
 	}
 	if err != nil {
-		a.tell(now, g, joinState{tables.StateRefused, "the join request is malformed"})
+		a.tell(now, g, joinState{tables.StateRefused, fmt.Sprintf("the join request is malformed: %v", err)})
 		return
 	}
-	g.request = d.Hash()
-	if err := a.l.keep(now, []*tables.Document{d}, 0); err != nil {
+	switch err := a.l.keep(now, []*tables.Document{d}, 0); {
+	case errors.Is(err, tables.ErrQuota):
+		// Not kept: the newcomer applies again in its next conversation.
+		a.tell(now, g, joinState{tables.StatePending, "too many wait; trying again"})
+		return
+	case err != nil:
 		a.tell(now, g, joinState{tables.StateRefused, err.Error()})
 		return
 	}
+	g.request = d.Hash()
 	a.outcome(now, g)
 	a.l.gossip.awaited(now)
 }

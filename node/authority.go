@@ -11,6 +11,11 @@ import (
 // package policy's decision; this signs it and has it stored as one bundle. The loop owns it.
 type authority struct {
 	l *loop
+	// incomplete says that this VR's disk was damaged and may lack what this authority has signed;
+	// see recovered.
+	incomplete bool
+	clearing   bool // the clerk is about to say that it no longer is
+	warned     bool
 }
 
 const (
@@ -23,8 +28,43 @@ const (
 )
 
 func newAuthority(l *loop) *authority {
-	return &authority{l: l}
+	note, err := l.n.options.State.Note(incompleteNote)
+	return &authority{l: l, incomplete: note != "" || err != nil}
 }
+
+// recovered reports whether what a damaged disk has lost has come back: an exchange with another
+// member has come to its end, or there is no other member. Until then what is signed here could
+// contradict what was signed before.
+func (a *authority) recovered(now time.Time) bool {
+	l := a.l
+	alone := len(l.store.Enrolments()) <= 1
+	if !alone && !l.gossip.met {
+		if !a.warned {
+			a.warned = true
+			l.n.log.Error("documents on disk were damaged: the authority signs nothing until it has met another member; if none will come back, stop vine and remove the file " + incompleteNote + " from the state directory")
+		}
+		l.due(now, choreAuthority, recoverEvery)
+		return false
+	}
+	// The clerk checks in order: when it has removed the note it has checked, and the store has
+	// seen, all that the exchange brought.
+	if !a.clearing {
+		a.clearing = l.clerk.put(func() func(time.Time, *loop) {
+			err := l.clerk.dir.SetNote(incompleteNote, "")
+			return func(now time.Time, l *loop) {
+				if a.clearing, a.incomplete = false, err != nil; err != nil {
+					l.n.log.Error("note not removed", "note", incompleteNote, "err", err)
+				}
+				l.due(now, choreAuthority, 0)
+			}
+		})
+	}
+	l.due(now, choreAuthority, recoverEvery)
+	return false
+}
+
+// recoverEvery is how often an authority whose disk was damaged looks whether it may sign again.
+const recoverEvery = time.Second
 
 // endSoon is how long before an authority key ends the operator is told.
 const endSoon = 60 * 24 * time.Hour
@@ -33,6 +73,9 @@ const endSoon = 60 * 24 * time.Hour
 func (a *authority) act(now time.Time) {
 	l := a.l
 	l.due(now, choreAuthority, authorityEvery)
+	if a.incomplete && !a.recovered(now) {
+		return
+	}
 	decider := policy.Authority{Key: tables.PublicOf(l.n.self.authority), AutoAdmit: l.settings.AutoAdmit}
 	if !l.store.Authority(decider.Key, now) {
 		l.n.log.Error("the authority key of this VR has expired or was replaced; it signs nothing")
@@ -51,7 +94,7 @@ func (a *authority) act(now time.Time) {
 			continue
 		}
 		bodies := append(decision.Bodies, tables.Receipt{
-			Version: receipt.Version + 1, Request: d.Hash(), State: decision.State,
+			Version: l.store.NextVersion(tables.ReceiptKey(d.Hash())), Request: d.Hash(), State: decision.State,
 			Reason: decision.Reason, Result: decision.Result, Issued: now.Unix(),
 		})
 		if !a.sign(now, bodies) {

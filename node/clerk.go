@@ -78,10 +78,10 @@ func (c *clerk) check(raw [][]byte, done func(now time.Time, l *loop, documents 
 	return ok
 }
 
-// store has documents written to disk as one bundle, then calls done in the control loop.
+// store has documents written to disk as one bundle, and their marks, then calls done in the control loop.
 func (c *clerk) store(documents []*tables.Document, done func(now time.Time, l *loop, err error)) bool {
 	return c.put(func() func(time.Time, *loop) {
-		err := c.dir.Append(envelopes(documents)...)
+		err := appendDocuments(c.dir, documents)
 		crowded := err == nil && c.dir.Bundles() > compactAfter
 		return func(now time.Time, l *loop) {
 			done(now, l, err)
@@ -92,10 +92,14 @@ func (c *clerk) store(documents []*tables.Document, done func(now time.Time, l *
 	})
 }
 
-// compact has the disk rewritten to hold just documents, which must be all that are current.
-func (c *clerk) compact(documents []*tables.Document, done func(now time.Time, l *loop, err error)) bool {
+// compact has the disk rewritten to hold just documents, which must be all that are current, and
+// marks, which must be all that the store has.
+func (c *clerk) compact(documents []*tables.Document, marks []tables.Mark, done func(now time.Time, l *loop, err error)) bool {
 	return c.put(func() func(time.Time, *loop) {
 		err := c.dir.Compact(envelopes(documents))
+		if err == nil {
+			err = c.dir.SetMarks(tables.AppendMarks(nil, marks))
+		}
 		return func(now time.Time, l *loop) { done(now, l, err) }
 	})
 }
@@ -134,6 +138,23 @@ func (c *clerk) keepIncarnation() {
 
 // incarnationNote is the name of the note in the state directory.
 const incarnationNote = "incarnation"
+
+// appendDocuments writes documents to disk as one bundle, and then their marks.
+func appendDocuments(dir *state.Dir, documents []*tables.Document) error {
+	if err := dir.Append(envelopes(documents)...); err != nil {
+		return err
+	}
+	var marks []tables.Mark
+	for _, d := range documents {
+		if tables.Marked(d.Kind()) {
+			marks = append(marks, tables.MarkOf(d))
+		}
+	}
+	if len(marks) == 0 {
+		return nil
+	}
+	return dir.AppendMarks(tables.AppendMarks(nil, marks))
+}
 
 func envelopes(documents []*tables.Document) [][]byte {
 	raw := make([][]byte, len(documents))

@@ -113,7 +113,7 @@ func (l *loop) revoked(now time.Time, r tables.Revocation) {
 // compact rewrites the disk to hold each current document once.
 func (l *loop) compact() {
 	all := slices.Collect(l.store.Documents())
-	l.clerk.compact(all, func(_ time.Time, l *loop, err error) {
+	l.clerk.compact(all, l.store.HighWater(), func(_ time.Time, l *loop, err error) {
 		if err != nil {
 			l.n.log.Warn("documents not compacted", "err", err)
 		}

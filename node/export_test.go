@@ -80,5 +80,68 @@ func (n *Node) GossipNotOpened() uint64 { return n.gossiped.Load() }
 
 // Judged returns how many datagrams have been dropped without an answer.
 func (n *Node) Judged() uint64 {
-	return n.junk.Load() + n.gated.Load() + n.gossiped.Load() + n.busy.Load()
+	return n.junk.Load() + n.gated.Load() + n.gossiped.Load() + n.busy.Load() + n.crowded.Load() + n.unknown.Load()
 }
+
+// DearHandshakes makes every first message cost a Node that does not run yet the time d, as on a
+// slow machine.
+func (n *Node) DearHandshakes(d time.Duration) {
+	shake := n.shake
+	n.shake = func(l *loop, now time.Time, a arrival) {
+		time.Sleep(d)
+		shake(l, now, a)
+	}
+}
+
+// NoCookies keeps a Node that does not run yet from asking for cookies when it is under load.
+func (n *Node) NoCookies() {
+	n.underLoad = func(bool, int, int, time.Duration) bool { return false }
+}
+
+// Revoked reports whether the VR knows that a router is not enrolled.
+func (n *Node) Revoked(ctx context.Context, id tables.RouterID) (revoked bool) {
+	_ = n.call(ctx, func(_ time.Time, l *loop) {
+		_, ok := l.store.Enrolment(id)
+		revoked = !ok
+	})
+	return revoked
+}
+
+// Inside has the control loop of a running Node call f; while it does, the loop does nothing else.
+func (n *Node) Inside(f func(l Loop)) {
+	_ = n.call(context.Background(), func(now time.Time, l *loop) { f(Loop{l, now}) })
+}
+
+// A Loop is the control loop of a Node while f of Inside runs, and the time of that event.
+type Loop struct {
+	l   *loop
+	now time.Time
+}
+
+// FillCommands leaves no room for another command.
+func (x Loop) FillCommands() {
+	for {
+		select {
+		case x.l.n.commands <- func(time.Time, *loop) {}:
+		default:
+			return
+		}
+	}
+}
+
+// GossipOpened has the loop take a gossip stream that a router has just opened. No link knows it.
+func (x Loop) GossipOpened(id tables.RouterID, number int) {
+	x.l.streamOpened(x.now, transport.StreamOpened{Router: id, Stream: transport.Stream(1<<40 + number), Kind: streamGossip})
+}
+
+// Streams returns how many streams there are.
+func (x Loop) Streams() int { return len(x.l.streams) }
+
+// DropCommand takes one command out of the queue, so that a loop that waits for room goes on.
+func (n *Node) DropCommand() { <-n.commands }
+
+// Queued returns how many commands wait for the control loop, and how much of what gossip heard.
+func (n *Node) Queued() (commands, hearsay int) { return len(n.commands), len(n.hearsay) }
+
+// CommandsMax is how many commands can wait.
+const CommandsMax = commandsMax

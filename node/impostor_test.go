@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ type impostor struct {
 	socket underlay.Socket
 	gossip *secure.GossipCounter
 	ended  sync.WaitGroup
+	deaf   atomic.Bool // to first messages: links are those that it dialled
+	dumb   atomic.Bool // it sends nothing but first messages
 
 	mu       sync.Mutex // guards what follows
 	links    *transport.Links
@@ -107,7 +110,7 @@ func (p *impostor) read() {
 		}
 		for _, d := range batch[:n] {
 			b := d.Buf[:d.N]
-			if t := frame.TypeOf(b); t == frame.TypeData || t == frame.TypeGossip {
+			if t := frame.TypeOf(b); t == frame.TypeData || t == frame.TypeGossip || t == frame.TypeInit && p.deaf.Load() {
 				continue
 			}
 			p.with(func(now time.Time) []transport.Action { return p.links.Handle(now, d.Addr, b) })
@@ -139,6 +142,9 @@ func (p *impostor) with(f func(now time.Time) []transport.Action) {
 		todo = todo[1:]
 		switch a := next.(type) {
 		case transport.Send:
+			if p.dumb.Load() && frame.TypeOf(a.Datagram) != frame.TypeInit {
+				continue
+			}
 			p.write(a.To, a.Datagram)
 		case transport.Up:
 			p.ups[a.Router]++
@@ -258,6 +264,9 @@ func (c *counted) Read(p []byte) (int, error) {
 }
 
 var background = context.Background()
+
+// newKeyOf returns the private key of a secret.
+func newKeyOf(secret [32]byte) ed25519.PrivateKey { return ed25519.NewKeyFromSeed(secret[:]) }
 
 // newKey returns the n-th of some identities.
 func newKey(n byte) ed25519.PrivateKey {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vine-mesh/vine/node/state"
@@ -77,7 +78,7 @@ func Join(ctx context.Context, j Joining) (Joined, error) {
 			return Joined{}, err
 		}
 		n.Log.Debug("join conversation ended", "seed", seed, "err", err)
-		if try == len(j.Seeds)-1 && !n.applied {
+		if try == 2*len(j.Seeds)-1 && !n.applied { // each address twice: one try in ten fails at 20 % loss
 			return Joined{}, fmt.Errorf("no member answered at %v: %w", j.Seeds, err)
 		}
 		select {
@@ -111,6 +112,10 @@ type newcomer struct {
 	todo   []transport.Action // see do
 	doing  bool
 }
+
+// ErrSilentAuthority is wrapped by the error of Join when no authority vouches for our enrolment: its
+// key has ended, or its last head has.
+var ErrSilentAuthority = errors.New("the federation's authority has not signed lately; ask its administrator")
 
 var errPin = errors.New("the seed belongs to another federation")
 
@@ -347,7 +352,7 @@ func (n *newcomer) offered(now time.Time, o offer) error {
 		return fmt.Errorf("%w: it is %s, not %s", errPin, id, n.Pin)
 	}
 	n.Progress(fmt.Sprintf("the seed belongs to the federation %q, fingerprint %s", root.Federation, id))
-	if n.request == nil {
+	if n.request == nil || now.Unix() > n.request.Body().(tables.Request).Issued+int64(requestRenewal/time.Second) {
 		args := policy.JoinArgs{Name: n.Name, Site: n.Site, Link: n.static.Public()}
 		if n.token != nil {
 			args.Invite = n.token.Document().Bytes()
@@ -371,7 +376,11 @@ func (n *newcomer) write(now time.Time) {
 	n.do(now, actions)
 }
 
-// finish verifies what we were given and stores it.
+// requestRenewal is the age at which a newcomer that still waits asks anew: nobody keeps a join
+// request for longer than tables.JoinLife.
+const requestRenewal = tables.JoinLife - time.Hour
+
+// finish verifies what we were given, as everything from the network is, and stores it.
 func (n *newcomer) finish() (Joined, error) {
 	now := time.Now()
 	var list []*tables.Document
@@ -382,20 +391,32 @@ func (n *newcomer) finish() (Joined, error) {
 		}
 		list = append(list, d)
 	}
-	if errs := n.store.Load(now, list); len(errs) > 0 {
+	if errs := n.store.Load(now, list, tables.FromNetwork); len(errs) > 0 {
 		n.Log.Debug("some documents of the seed were not accepted", "first", errs[0])
 	}
 	e, ok := n.store.EnrolmentByIdentity(tables.PublicOf(n.identity))
 	if !ok {
-		return Joined{}, errors.New("the seed says that we are enrolled and shows no enrolment that holds")
+		return Joined{}, n.notEnrolled(now, list)
 	}
-	var raw [][]byte
-	for d := range n.store.Documents() {
-		raw = append(raw, d.Bytes())
-	}
-	if err := n.State.Append(raw...); err != nil {
+	if err := appendDocuments(n.State, slices.Collect(n.store.Documents())); err != nil {
 		return Joined{}, err
 	}
 	root, _ := n.store.Root()
 	return Joined{root.Federation, n.store.FederationID(), e.Name, e.Router, e.Blocks}, nil
+}
+
+// notEnrolled says why none of the documents that we were given enrols us.
+func (n *newcomer) notEnrolled(now time.Time, given []*tables.Document) error {
+	for _, d := range given {
+		e, ok := d.Body().(tables.Enrolment)
+		if !ok || e.Identity != tables.PublicOf(n.identity) {
+			continue
+		}
+		_, err := n.store.Put(now, d, tables.FromNetwork)
+		if errors.Is(err, tables.ErrStale) || errors.Is(err, tables.ErrExpired) {
+			return fmt.Errorf("%w (the clock of this machine says %s): %w", ErrSilentAuthority, now.UTC().Format(time.RFC3339), err)
+		}
+		return fmt.Errorf("the enrolment that the seed gave us does not hold: %w", err)
+	}
+	return errors.New("the seed says that we are enrolled and shows no enrolment")
 }

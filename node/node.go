@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -337,7 +338,16 @@ func LoadStore(dir *state.Dir, now time.Time, log *slog.Logger) (*tables.Store, 
 	for _, name := range damaged {
 		log.Warn("damaged bundle set aside; its documents will come back from other VRs", "file", name)
 	}
+	if len(damaged) > 0 {
+		// Until they have come back an authority that runs here must not sign: see authority.act.
+		if err := dir.SetNote(incompleteNote, strings.Join(damaged, "\n")); err != nil {
+			return nil, err
+		}
+	}
 	store := tables.NewStore(tables.Hash{})
+	if err := loadMarks(dir, store, log); err != nil {
+		return nil, err
+	}
 	var list []*tables.Document
 	for _, b := range documents {
 		d, err := tables.ParseDocument(b)
@@ -347,12 +357,38 @@ func LoadStore(dir *state.Dir, now time.Time, log *slog.Logger) (*tables.Store, 
 		}
 		list = append(list, d)
 	}
-	for _, err := range store.Load(now, list) {
+	for _, err := range store.Load(now, list, tables.FromDisk) {
 		log.Debug("document on disk is not current", "err", err)
 	}
 	store.TakeChanges()
 	if store.FederationID().IsZero() {
 		return nil, fmt.Errorf("%s: %w", dir.Path(), ErrNotEnrolled)
 	}
+	// What was founded, or stored before there were marks, gets them now.
+	if err := dir.SetMarks(tables.AppendMarks(nil, store.HighWater())); err != nil {
+		return nil, err
+	}
 	return store, nil
 }
+
+// loadMarks gives the store the high-water marks in a state directory, before any document: so it
+// takes no older version where the newest is damaged.
+func loadMarks(dir *state.Dir, store *tables.Store, log *slog.Logger) error {
+	records, err := dir.Marks()
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		marks, err := tables.ParseMarks(r)
+		if err != nil {
+			log.Warn("high-water marks on disk are not readable", "err", err)
+			continue
+		}
+		store.SetHighWater(marks)
+	}
+	return nil
+}
+
+// incompleteNote is the name of a note in the state directory that names damaged bundles whose
+// documents may be missing; empty or absent: none.
+const incompleteNote = "incomplete"

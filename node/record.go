@@ -124,7 +124,9 @@ func (l *loop) foundEndpoints(own []netip.AddrPort) (list []netip.AddrPort, regu
 		}
 	}
 	slices.SortFunc(list, netip.AddrPort.Compare)
-	regular = len(list) > 0 || len(translated) == 0 // nothing speaks against it
+	// A peer that sees us elsewhere speaks against it, believed or not: behind a translator that
+	// shows each of them another port no two agree.
+	regular = len(list) > 0 || len(l.observed) == 0
 	slices.SortFunc(translated, func(a, b netip.AddrPort) int {
 		return cmp.Or(len(witnesses[b])-len(witnesses[a]), a.Compare(b))
 	})

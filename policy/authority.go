@@ -88,9 +88,8 @@ func (c *clerk) may(op string, s subject) bool { return may(c.v, c.now, c.r.User
 
 // receipt returns the outcome of another request.
 func (c *clerk) receipt(id tables.Hash, state, reason, result string) tables.Receipt {
-	old, _ := c.v.Receipt(id)
 	return tables.Receipt{
-		Version: old.Version + 1, Request: id, State: state,
+		Version: c.v.NextVersion(tables.ReceiptKey(id)), Request: id, State: state,
 		Reason: reason, Result: result, Issued: c.now.Unix(),
 	}
 }

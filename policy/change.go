@@ -96,13 +96,13 @@ func (d *draft) fits(bodies []tables.Body) error {
 
 // fragment returns the leaf of s, and its body unless the fragment that is signed says the same.
 func (d *draft) fragment(s tables.DeliverySet) (tables.FragmentLeaf, tables.Body, error) {
-	b := tables.Fragment{Version: 1, VN: d.vn.ID, Routers: s.Routers, Prefixes: s.Prefixes}
 	set := tables.SetID(s.Routers)
-	if old := d.v.Get(tables.FragmentKey(d.vn.ID, set)); old != nil {
+	key := tables.FragmentKey(d.vn.ID, set)
+	b := tables.Fragment{Version: d.v.NextVersion(key), VN: d.vn.ID, Routers: s.Routers, Prefixes: s.Prefixes}
+	if old := d.v.Get(key); old != nil {
 		if slices.Equal(old.Body().(tables.Fragment).Prefixes, s.Prefixes) {
 			return tables.FragmentLeaf{Set: set, Version: old.Version(), Hash: old.Hash()}, nil, nil
 		}
-		b.Version = old.Version() + 1
 	}
 	hash, err := tables.HashBody(b)
 	return tables.FragmentLeaf{Set: set, Version: b.Version, Hash: hash}, b, err
@@ -111,12 +111,11 @@ func (d *draft) fragment(s tables.DeliverySet) (tables.FragmentLeaf, tables.Body
 // roster returns the version of the roster of site, and its body unless the roster that is signed
 // says the same.
 func (d *draft) roster(site string) (uint64, tables.Body) {
-	b := tables.Roster{Version: 1, VN: d.vn.ID, Site: site, Hosts: d.members(site)}
+	b := tables.Roster{Version: d.v.NextVersion(tables.RosterKey(d.vn.ID, site)), VN: d.vn.ID, Site: site, Hosts: d.members(site)}
 	if old, ok := d.v.Roster(d.vn.ID, site); ok {
 		if slices.Equal(old.Hosts, b.Hosts) {
 			return old.Version, nil
 		}
-		b.Version = old.Version + 1
 	}
 	return b.Version, b
 }

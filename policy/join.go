@@ -112,7 +112,9 @@ func (c *clerk) enrol(identity tables.PublicKey, request tables.Hash, name, site
 	site = cmp.Or(site, name)
 	var bodies []tables.Body
 	if c.v.Get(tables.SiteKey(site)) == nil {
-		bodies = append(bodies, newSite(site))
+		s := newSite(site)
+		s.Version = c.v.NextVersion(tables.SiteKey(site))
+		bodies = append(bodies, s)
 	}
 	bodies = append(bodies, tables.Enrolment{
 		Version: 1, Router: router, Name: name, Site: site, Identity: identity,
@@ -123,13 +125,16 @@ func (c *clerk) enrol(identity tables.PublicKey, request tables.Hash, name, site
 	return done(router.String(), bodies...)
 }
 
-// given returns the router ID after the highest ever given, the blocks of VRs, and what else is
+// given returns the router ID after the highest ever given (by marks, so also where the enrolment is
+// lost), the blocks of VRs, and what else is
 // better left alone: blocks of revoked VRs, which VNs may still name, and prefixes of VNs.
 func (c *clerk) given() (next tables.RouterID, used, avoid []netip.Prefix, err error) {
+	if next = c.v.NextRouter(); next == 0 {
+		return 0, nil, nil, errors.New("every router ID has been given: found a new federation")
+	}
 	for d := range c.v.Documents() {
 		switch b := d.Body().(type) {
 		case tables.Enrolment:
-			next = max(next, b.Router)
 			if c.v.Revoked(b.Identity) {
 				avoid = append(avoid, b.Blocks...)
 			} else {
@@ -138,9 +143,6 @@ func (c *clerk) given() (next tables.RouterID, used, avoid []netip.Prefix, err e
 		case tables.Fragment:
 			avoid = append(avoid, b.Prefixes...)
 		}
-	}
-	if next++; next == 0 {
-		return 0, nil, nil, errors.New("every router ID has been given: found a new federation")
 	}
 	return next, used, avoid, nil
 }

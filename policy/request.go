@@ -24,12 +24,20 @@ const (
 )
 
 // JoinArgs ask for the enrolment of the identity that signs the request.
-type JoinArgs struct {
-	Name   string         `cbor:"1,keyasint"` // wanted name; a taken one gets a number
-	Site   string         `cbor:"2,keyasint"`
-	Link   tables.LinkKey `cbor:"3,keyasint"`
-	Invite []byte         `cbor:"4,keyasint"` // invite envelope, or empty
-	Proof  []byte         `cbor:"5,keyasint"` // by the invite's key over the identity
+type JoinArgs = tables.JoinArgs
+
+// CheckJoin returns why no authority would enrol on a join request, whatever it knows: its
+// arguments are malformed, too long, name what is no name, or hold an invite that its inviter did
+// not sign. It costs one signature verification at most and needs no tables, so it stands before
+// everything that keeps or tells.
+func CheckJoin(r tables.Request) error {
+	if r.Op != OpJoin {
+		return fmt.Errorf("join request: %w: operation %s", tables.ErrFormat, short(r.Op))
+	}
+	if _, err := r.CheckJoin(); err != nil {
+		return fmt.Errorf("join request: %w", err)
+	}
+	return nil
 }
 
 // AdmitArgs admit an identity that has asked to join.

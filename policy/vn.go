@@ -26,8 +26,8 @@ func (c *clerk) vnCreate(args VNCreateArgs) Decision {
 	if err != nil {
 		return refused("%v", err)
 	}
-	id, ok := c.nextVN()
-	if !ok {
+	id := c.v.NextVN()
+	if id == 0 {
 		return refused("every VN ID has been given: found a new federation")
 	}
 	d := newDraft(c.v, tables.VN{ID: id, Name: args.Name, Home: c.Key})
@@ -50,15 +50,6 @@ func (c *clerk) vnCreate(args VNCreateArgs) Decision {
 		return refusal
 	}
 	return c.sign(d, tables.VNActive, seal)
-}
-
-// nextVN returns the ID after the highest ever given.
-func (c *clerk) nextVN() (tables.VNID, bool) {
-	var last tables.VNID
-	for _, vn := range c.v.VNs() {
-		last = max(last, vn.ID)
-	}
-	return last + 1, last+1 != 0
 }
 
 // addPrefix lets the VR that is named deliver a prefix.

@@ -7,15 +7,10 @@ import (
 	"time"
 )
 
-// OpJoin is the one operation that a key without a grant may request.
-const OpJoin = "join"
-
 const (
-	// openPerUser and openJoins bound requests that nobody has answered yet
-	// (architecture, "Management"). Joins come from keys that nobody knows, so they share one
-	// quota.
+	// openPerUser bounds requests of one user that nobody has answered yet (architecture,
+	// "Management").
 	openPerUser = 16
-	openJoins   = 64
 	// delegatedPerUser bounds the grants that one user can give out.
 	delegatedPerUser = 64
 )
@@ -36,7 +31,7 @@ func (s *Store) authorise(now time.Time, d *Document, origin Origin) error {
 	case Enrolment:
 		return s.authoriseEnrolment(now, d, b, origin)
 	case Site, Receipt:
-		if r, ok := b.(Receipt); ok && r.forgotten(now) {
+		if r, ok := b.(Receipt); ok && s.receiptEnded(now, r) {
 			return ErrExpired
 		}
 		return s.byAuthority(now, d, origin)
@@ -53,7 +48,7 @@ func (s *Store) authorise(now time.Time, d *Document, origin Origin) error {
 	case LinkRecord:
 		return s.authoriseLinkRecord(now, d, b, origin)
 	case Request:
-		return s.authoriseRequest(now, d, b)
+		return s.authoriseRequest(now, d, b, origin)
 	default:
 		return fmt.Errorf("%w: %s documents are not kept", ErrFormat, d.Kind())
 	}
@@ -256,7 +251,7 @@ func (s *Store) authoriseLinkRecord(now time.Time, d *Document, b LinkRecord, or
 		return fmt.Errorf("%w: not the identity of %s", ErrSigner, b.Router)
 	case s.Revoked(e.Identity) && !s.skip["revocation"]:
 		return fmt.Errorf("%w: %s", ErrRevoked, b.Router)
-	case origin == FromNetwork && !e.live(now):
+	case origin == FromNetwork && ended(e.NotAfter, now):
 		return notYet(fmt.Errorf("%w: the enrolment of %s", ErrExpired, b.Router), EnrolmentKey(b.Router))
 	}
 	for _, ep := range b.Endpoints {
@@ -267,40 +262,33 @@ func (s *Store) authoriseLinkRecord(now time.Time, d *Document, b LinkRecord, or
 	return nil
 }
 
-// authoriseRequest holds the quotas. A request that has its answer already counts in none, so
-// that a VR that hears of both late ends up with both.
-func (s *Store) authoriseRequest(now time.Time, d *Document, b Request) error {
+// authoriseRequest admits what its user signed and has a right to ask for, while there is time and
+// room. What is on our own disk is in the quotas already.
+func (s *Store) authoriseRequest(now time.Time, d *Document, b Request, origin Origin) error {
 	switch {
 	case !d.SignedBy(b.User):
 		return fmt.Errorf("%w: not the user", ErrSigner)
 	case s.Revoked(b.User):
 		return fmt.Errorf("%w: the user", ErrRevoked)
-	case ended(b.NotAfter, now):
-		return ErrExpired
 	case b.NotAfter > now.Add(Grace).Unix()+RequestLifeMax:
 		return fmt.Errorf("%w: ends later than 30 days from now", ErrExpired)
-	case b.Op != OpJoin && len(s.Grants(b.User, now)) == 0:
+	case b.Op == OpJoin && b.Issued > now.Add(Grace).Unix():
+		return fmt.Errorf("%w: issued in the future", ErrExpired)
+	case b.Op != OpJoin && len(s.Grants(b.User, now)) == 0 && !ended(b.NotAfter, now):
 		return notYet(fmt.Errorf("%w: the user has no grant", ErrSigner), grantsOf(b.User))
-	case !s.Open(d.hash):
+	}
+	if b.Op == OpJoin && origin == FromNetwork {
+		if _, err := s.checkJoin(b); err != nil {
+			return err
+		}
+	}
+	if ended(s.requestEnd(now, d), now) {
+		return ErrExpired
+	}
+	if origin == FromDisk {
 		return nil
 	}
-	joins, own := 0, 0
-	for _, r := range s.kind(KindRequest) {
-		body := r.body.(Request)
-		if r.hash == d.hash || !s.Open(r.hash) || ended(body.NotAfter, now) {
-			continue
-		}
-		if body.Op == OpJoin {
-			joins++
-		}
-		if body.User == b.User {
-			own++
-		}
-	}
-	if own >= openPerUser || b.Op == OpJoin && joins >= openJoins {
-		return fmt.Errorf("%w: open requests", ErrQuota)
-	}
-	return nil
+	return s.roomForRequest(now, d, b)
 }
 
 func needsOf(err error) []DocKey {

@@ -129,7 +129,7 @@ func TestGuardPinnedByHash(t *testing.T) {
 	}
 	for kind, body := range forge {
 		s := tables.NewStore(base.FederationID())
-		s.Load(f.Now, slices.Collect(base.Documents()))
+		s.Load(f.Now, slices.Collect(base.Documents()), tables.FromDisk)
 		put(t, s, f.Now, tablestest.Sign(body, f.Authority), tables.Kept, nil)
 		for _, d := range next {
 			want := tables.Kept

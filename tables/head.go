@@ -60,13 +60,12 @@ func (v *View) signedDigests(signer PublicKey) iter.Seq[Digest] {
 	}
 }
 
-// BuildHead returns the next head of signer over what v holds: its version is one above that of
-// the head in v. issued and expires are in Unix seconds.
+// BuildHead returns the next head of signer over what v holds: its version is one above the
+// highest that v knows of. issued and expires are in Unix seconds.
 func BuildHead(v *View, signer PublicKey, issued, expires int64) Head {
-	old, _ := v.Head(signer)
 	digests := slices.Collect(v.signedDigests(signer))
 	return Head{
-		Version: old.Version + 1,
+		Version: v.NextVersion(HeadKey(signer)),
 		Signer:  signer,
 		Count:   uint64(len(digests)),
 		Root:    MerkleRoot(slices.Values(digests)),

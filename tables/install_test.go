@@ -21,7 +21,7 @@ func TestInstallWhole(t *testing.T) {
 	next := f.NextVN("red", f.Hosts(2)[0], moved)
 	rapid.Check(t, func(t *rapid.T) {
 		s := tables.NewStore(before.FederationID())
-		s.Load(f.Now, slices.Collect(before.Documents()))
+		s.Load(f.Now, slices.Collect(before.Documents()), tables.FromDisk)
 		in := tables.NewInstaller(3)
 		for i, d := range rapid.Permutation(next).Draw(t, "order") {
 			got, problems := in.Update(s.Snapshot())

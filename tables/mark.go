@@ -17,14 +17,21 @@ type Mark struct {
 	Signer  PublicKey
 }
 
-func markOf(d *Document) Mark { return Mark{d.key, d.Version(), d.hash, d.signers[0]} }
+// MarkOf returns the mark that d leaves when it is kept.
+func MarkOf(d *Document) Mark { return Mark{d.key, d.Version(), d.hash, d.signers[0]} }
 
-// HighWater returns the marks in order of key, for the disk. A store that has lost documents
-// but has the marks does not take older versions.
+// Marked reports whether marks of kind k are worth the disk: those of requests and receipts end with
+// them.
+func Marked(k Kind) bool { return k != KindRequest && k != KindReceipt }
+
+// HighWater returns the marks that are worth the disk (see Marked) in order of key. A store that
+// has lost documents but has the marks does not take older versions.
 func (s *Store) HighWater() []Mark {
 	list := make([]Mark, 0, len(s.marks))
 	for _, m := range s.marks {
-		list = append(list, m)
+		if Marked(m.Key.Kind) {
+			list = append(list, m)
+		}
 	}
 	slices.SortFunc(list, func(a, b Mark) int { return a.Key.Compare(b.Key) })
 	return list
@@ -36,20 +43,44 @@ func (s *Store) SetHighWater(marks []Mark) {
 	for _, m := range marks {
 		if have, ok := s.marks[m.Key]; !ok || have.Version < m.Version {
 			s.marks[m.Key] = m
+			s.mutable().above[m.Key] = m.Version
 		}
 	}
 }
 
-// NextRouter returns the router ID above the highest that was ever enrolled, also where the
-// enrolment is lost or revoked and only its mark is left.
-func (s *Store) NextRouter() RouterID { return RouterID(s.highest(KindEnrolment)) + 1 }
+// NextVersion returns the version above the highest of key that was ever accepted, also where
+// that is lost, revoked or of a retired signer and only its mark is left. Signers count from there.
+func (v *View) NextVersion(key DocKey) uint64 {
+	last := v.above[key]
+	if d := v.docs[key]; d != nil {
+		last = max(last, d.Version())
+	}
+	return last + 1
+}
 
-// NextVN returns the VN ID above the highest that was ever used.
-func (s *Store) NextVN() VNID { return VNID(s.highest(KindVN)) + 1 }
+// NextRouter returns the router ID above the highest that was ever enrolled, also where only the
+// mark of its enrolment is left; zero when every ID has been given.
+func (v *View) NextRouter() RouterID {
+	top := RouterID(v.highest(KindEnrolment))
+	for id := range v.enrolments {
+		top = max(top, id)
+	}
+	return top + 1
+}
 
-func (s *Store) highest(k Kind) uint32 {
+// NextVN returns the VN ID above the highest that was ever used; zero when every ID has been given.
+func (v *View) NextVN() VNID {
+	top := VNID(v.highest(KindVN))
+	for _, vn := range v.VNs() {
+		top = max(top, vn.ID)
+	}
+	return top + 1
+}
+
+// highest returns the highest number among the keys of kind k whose documents are gone.
+func (v *View) highest(k Kind) uint32 {
 	var top uint32
-	for key := range s.marks {
+	for key := range v.above {
 		if n, err := strconv.ParseUint(key.ID, 10, 32); key.Kind == k && err == nil {
 			top = max(top, uint32(n))
 		}

@@ -22,6 +22,8 @@ func (s *Store) recheck(now time.Time, d *Document) []DocKey {
 		s.recheckLeaves(now, b.ID)
 	case Manifest:
 		s.recheckLeaves(now, b.VN)
+	case Receipt:
+		s.endJoin(now, b.Request)
 	}
 	return nil
 }
@@ -53,7 +55,7 @@ func (s *Store) recheckRetired(now time.Time) []DocKey {
 	}
 	for key, m := range s.marks {
 		if key.Kind != KindRoot && s.retired[m.Signer] && s.docs[key] == nil {
-			delete(s.marks, key)
+			s.dropMark(key)
 		}
 	}
 	for _, d := range slices.Clone(s.kind(KindLinkRecord)) {

@@ -66,6 +66,7 @@ type Store struct {
 	shared bool // a Snapshot is out: the next change works on a copy
 
 	marks    map[DocKey]Mark
+	invites  map[DocKey]Invite // of the join requests that are kept; zero: none, or none that holds
 	held     []heldDocument
 	heldSize int
 	evidence []Evidence
@@ -87,6 +88,7 @@ func NewStore(federation Hash) *Store {
 	return &Store{
 		view:    newView(federation),
 		marks:   map[DocKey]Mark{},
+		invites: map[DocKey]Invite{},
 		pending: map[DocKey]bool{},
 	}
 }
@@ -186,15 +188,27 @@ func (s *Store) signedUntil(d *Document) int64 {
 
 // keep makes d current.
 func (s *Store) keep(d *Document) {
+	if r, ok := d.body.(Request); ok && r.Op == OpJoin {
+		s.invites[d.key], _ = s.checkJoin(r) // zero if it does not hold
+	}
 	s.mutable().insert(d)
-	s.marks[d.key] = markOf(d)
+	delete(s.above, d.key)
+	s.marks[d.key] = MarkOf(d)
 	s.note(d.key)
 }
 
 // evict takes a document out that is not acceptable any more. Its mark stays.
 func (s *Store) evict(d *Document) {
 	s.mutable().remove(d.key)
+	s.above[d.key] = s.marks[d.key].Version
+	delete(s.invites, d.key)
 	s.note(d.key)
+}
+
+// dropMark lets the store take any version of key again.
+func (s *Store) dropMark(key DocKey) {
+	delete(s.marks, key)
+	delete(s.mutable().above, key)
 }
 
 func (s *Store) note(key DocKey) {
@@ -218,11 +232,11 @@ func (s *Store) TakeChanges() []Change {
 
 // loadOrder is the order in which documents need each other.
 var loadOrder = [...]Kind{KindRoot, KindRevocation, KindHead, KindGrant, KindEnrolment, KindSite, KindVN,
-	KindManifest, KindFragment, KindRoster, KindLinkRecord, KindReceipt, KindRequest}
+	KindManifest, KindFragment, KindRoster, KindLinkRecord, KindRequest, KindReceipt}
 
-// Load puts documents from disk in the order in which they need each other. It returns one
+// Load puts documents of that origin in the order in which they need each other. It returns one
 // error for each document that was not acceptable in the end.
-func (s *Store) Load(now time.Time, docs []*Document) []error {
+func (s *Store) Load(now time.Time, docs []*Document, origin Origin) []error {
 	var errs []error
 	sorted := slices.Clone(docs)
 	slices.SortStableFunc(sorted, func(a, b *Document) int {
@@ -233,7 +247,7 @@ func (s *Store) Load(now time.Time, docs []*Document) []error {
 	})
 	held := map[*Document]error{}
 	for _, d := range sorted {
-		switch o, err := s.Put(now, d, FromDisk); o {
+		switch o, err := s.Put(now, d, origin); o {
 		case Held:
 			held[d] = err
 		case Refused:
@@ -260,22 +274,21 @@ func compareParents(a, b *Document) int {
 }
 
 // Expire removes what time has ended: requests past their end or whose user has no grant left,
-// and receipts whose request must have ended too. Call it every few minutes.
+// and receipts that nobody needs any more. Call it every few minutes, and TakeChanges after it: a
+// Change without a Doc leaves the index.
+//
+// What it removes Put refuses as ErrExpired from then on, so routers that have heard of the same
+// documents come to hold the same ones again.
 func (s *Store) Expire(now time.Time) {
 	for _, d := range s.Requests() {
 		r := d.body.(Request)
-		if ended(r.NotAfter, now) || r.Op != OpJoin && len(s.Grants(r.User, now)) == 0 {
-			s.evict(d)
-			delete(s.marks, d.key) // cannot come back: its end has passed
+		if ended(s.requestEnd(now, d), now) || r.Op != OpJoin && len(s.Grants(r.User, now)) == 0 {
+			s.forget(d)
 		}
 	}
 	for _, d := range slices.Clone(s.kind(KindReceipt)) {
-		if d.body.(Receipt).forgotten(now) {
-			s.evict(d)
-			delete(s.marks, d.key)
+		if s.receiptEnded(now, d.body.(Receipt)) {
+			s.forget(d)
 		}
 	}
 }
-
-// forgotten reports whether the request of the receipt has certainly ended.
-func (b Receipt) forgotten(now time.Time) bool { return ended(b.Issued+2*RequestLifeMax, now) }

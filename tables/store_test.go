@@ -293,7 +293,11 @@ func TestRequests(t *testing.T) {
 	sign := func(key ed25519.PrivateKey, op string, life time.Duration) *tables.Document {
 		nonce++
 		now := f.Now.Unix()
-		return tablestest.Sign(tables.Request{User: tables.PublicOf(key), Op: op, Issued: now, NotAfter: now + int64(life/time.Second), Nonce: [16]byte{nonce}}, key)
+		var args []byte
+		if op == tables.OpJoin {
+			args = joinArgs(tables.JoinArgs{Link: tables.LinkKey{1}})
+		}
+		return tablestest.Sign(tables.Request{User: tables.PublicOf(key), Op: op, Args: args, Issued: now, NotAfter: now + int64(life/time.Second), Nonce: [16]byte{nonce}}, key)
 	}
 	s := f.Store()
 	put(t, s, f.Now, sign(f.Key(), "vn.create", time.Hour), tables.Held, tables.ErrSigner)

@@ -94,7 +94,7 @@ func TestTUF(t *testing.T) {
 			put(t, s, now, f.SignLink(f.Router(1), nil), tables.Kept, nil)
 			again := tables.NewStore(f.View().FederationID())
 			again.SetHighWater(s.HighWater())
-			if errs := again.Load(now, old); len(errs) > 0 {
+			if errs := again.Load(now, old, tables.FromDisk); len(errs) > 0 {
 				t.Fatal(errs)
 			}
 			if d := again.Get(tables.LinkRecordKey(1)); d != nil {
@@ -219,7 +219,7 @@ func TestTUF(t *testing.T) {
 		{"key rotation: cached documents are verified again", func(t *testing.T, f *tablestest.Federation, s *tables.Store) {
 			root2, _ := rotate(f)
 			again := tables.NewStore(s.FederationID())
-			errs := again.Load(now, append(slices.Collect(s.Documents()), root2))
+			errs := again.Load(now, append(slices.Collect(s.Documents()), root2), tables.FromDisk)
 			if len(errs) == 0 || len(again.Enrolments()) != 0 {
 				t.Fatalf("%d errors, %d enrolments", len(errs), len(again.Enrolments()))
 			}

@@ -28,6 +28,10 @@ type View struct {
 	leaves     map[VNID]map[DocKey]*Document
 	revoked    map[PublicKey]*Document
 	retired    map[PublicKey]bool // authority keys of earlier roots that the current one lacks
+
+	// above has the highest version ever accepted of each key whose current document, if there is
+	// one, is not of that version: documents that are gone or lost.
+	above map[DocKey]uint64
 }
 
 func newView(federation Hash) *View {
@@ -45,6 +49,7 @@ func newView(federation Hash) *View {
 		leaves:     map[VNID]map[DocKey]*Document{},
 		revoked:    map[PublicKey]*Document{},
 		retired:    map[PublicKey]bool{},
+		above:      map[DocKey]uint64{},
 	}
 }
 
@@ -67,6 +72,7 @@ func (v *View) clone() *View {
 	}
 	c.revoked = maps.Clone(v.revoked)
 	c.retired = maps.Clone(v.retired)
+	c.above = maps.Clone(v.above)
 	return &c
 }
 
@@ -151,15 +157,13 @@ func (v *View) Enrolment(id RouterID) (Enrolment, bool) {
 	return e, true
 }
 
-// Admitted reports whether the router is enrolled at now: neither revoked nor before or after
-// the time that its enrolment names, give or take Grace.
+// Admitted reports whether the router is enrolled at now: neither revoked nor past the time that
+// its enrolment names, give or take Grace. That an enrolment begins in the future says nothing but
+// that our clock is behind: the authority signs nothing ahead, and a VR whose clock was set back must
+// not lose its links.
 func (v *View) Admitted(id RouterID, now time.Time) bool {
 	e, ok := v.Enrolment(id)
-	return ok && e.live(now)
-}
-
-func (b Enrolment) live(now time.Time) bool {
-	return !ended(b.NotAfter, now) && now.Add(Grace).Unix() >= b.NotBefore
+	return ok && !ended(e.NotAfter, now)
 }
 
 // EnrolmentByName is Enrolment by the name of the VR.

@@ -31,7 +31,7 @@ func viewOf(raw [][]byte, place string, now time.Time) (*tables.View, error) {
 		}
 	}
 	store := tables.NewStore(tables.Hash{})
-	store.Load(now, documents) // what is not acceptable is not current
+	store.Load(now, documents, tables.FromDisk) // what is not acceptable is not current
 	if store.FederationID().IsZero() {
 		return nil, fmt.Errorf("%s: %w", place, node.ErrNotEnrolled)
 	}

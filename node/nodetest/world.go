@@ -34,6 +34,9 @@ type World struct {
 	T     testing.TB
 	Net   *transporttest.Internet
 	Sites []*Site
+	// Ahead is how far the founder's clock is ahead of all others' when it signs the founding
+	// documents.
+	Ahead time.Duration
 	// AutoAdmit is what the authority does with newcomers: "open" unless changed.
 	AutoAdmit string
 	// Prepare, if set, is shown every VR before it runs.
@@ -116,7 +119,7 @@ func (w *World) Found(name string) *Site {
 	w.T.Helper()
 	s := w.site(name)
 	dir := s.open()
-	founded, err := node.Found(time.Now(), node.Founding{Name: "world", VR: name, Site: name, UserName: "admin", Rand: w.random})
+	founded, err := node.Found(time.Now().Add(w.Ahead), node.Founding{Name: "world", VR: name, Site: name, UserName: "admin", Rand: w.random})
 	if err == nil {
 		err = founded.Store(dir)
 	}

@@ -7,8 +7,11 @@
 // before it; one that does not match is set aside with the suffix ".bad" and reported, since its
 // documents can be had again from any other VR.
 //
-// The highest version of every document stays on disk, so the documents are their own high-water
-// marks: a VR that loads them refuses to go back.
+// High-water marks say which version of each document was the highest, also where the document is
+// gone or its bundle is damaged: a VR that loads them refuses to go back, and an authority gives no
+// number twice. They are in a file of their own, to which a record is added after each bundle and
+// which is rewritten with each compaction. A record ends in a SHA-256 too; a torn one is cut off,
+// and the documents are their own marks then.
 //
 // Only the owner may read the directory. The package has no goroutine; a Dir is used by one
 // goroutine at a time. It knows nothing of what documents mean.

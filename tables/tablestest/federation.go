@@ -233,7 +233,7 @@ func (f *Federation) View() *tables.View { return f.store.Snapshot() }
 // Store returns a new store, pinned to the federation, that holds the present state.
 func (f *Federation) Store() *tables.Store {
 	s := tables.NewStore(f.View().FederationID())
-	if errs := s.Load(f.Now, slices.Collect(f.View().Documents())); len(errs) > 0 {
+	if errs := s.Load(f.Now, slices.Collect(f.View().Documents()), tables.FromDisk); len(errs) > 0 {
 		panic(errs[0])
 	}
 	s.TakeChanges()
