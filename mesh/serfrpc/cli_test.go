@@ -170,7 +170,7 @@ func TestStockCommand(t *testing.T) {
 		args []string
 		hint string
 	}{
-		{[]string{"join", "10.0.0.1"}, "vine join"}, {[]string{"leave"}, "SIGTERM"}, {[]string{"force-leave", "uf-1"}, "vine revoke"},
+		{[]string{"join", "10.0.0.1"}, "vine join"}, {[]string{"leave"}, "vine up"}, {[]string{"force-leave", "uf-1"}, "vine revoke"},
 		{[]string{"event", "deploy"}, "vine help"}, {[]string{"tags", "-set", "a=b"}, "vine reload"}, {[]string{"keys", "-list"}, "vine status"},
 		{[]string{"keys", "-install", "MTIzNDU2Nzg5MDEyMzQ1Ng=="}, "vine status"},
 	} {
