@@ -232,6 +232,7 @@ func (a *admission) gift(e tables.Enrolment) []*tables.Document {
 		}
 	}
 	room = giftBytesMax
-	kinds(tables.KindRevocation, tables.KindGrant)
+	kinds(tables.KindRevocation)
+	kinds(tables.KindGrant)
 	return list
 }

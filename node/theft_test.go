@@ -93,13 +93,15 @@ func TestLinkKeyTheft(t *testing.T) {
 }
 
 // TestHalfArrivedManifest: of the next version of a VN only the manifest has come, in which one site
-// has no hosts. The version before it is installed, so its members are who may send and receive. The
-// newest manifest once decided that for whichever version was installed, and cut hosts off early.
+// has no hosts. The version before it is installed, so its members choose among the VNs that a host is
+// in. The newest manifest once did, whichever version was installed: then packets for hosts that it left
+// out went in another VN, and were dropped at their destination.
 func TestHalfArrivedManifest(t *testing.T) {
 	inWorld(t, 99, func(t *testing.T, w *nodetest.World) {
 		a := w.Found("alpha")
 		b, c, evil := w.Join("beta", a), w.Join("gamma", a), w.Join("evil", a)
 		hb, hc := b.NewHost(), c.NewHost()
+		createVN(w, "biology", hb, c.NewHost()) // where a packet to hc would go that is in no other
 		id := createVN(w, "physics", a.NewHost(), hb, hc)
 		if !w.Reaches(b, hb, c, hc, time.Minute) {
 			t.Fatal("no traffic")
