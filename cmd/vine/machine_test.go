@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 // fakeSetup is a setup that fails while broken is set, and remembers what it was told, and when.
 type fakeSetup struct {
+	mu     sync.Mutex // guards broken
 	broken error
 	plans  []hostnet.Plan
 	times  []time.Time
@@ -24,8 +26,17 @@ type fakeSetup struct {
 
 func (s *fakeSetup) Update(p hostnet.Plan) error {
 	s.plans, s.times = append(s.plans, p), append(s.times, time.Now())
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.broken
 }
+
+func (s *fakeSetup) mend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = nil
+}
+
 func (s *fakeSetup) Close() error { return nil }
 
 // A change of routes that fails is tried again until it works, with the newest wish, and what
@@ -48,7 +59,7 @@ func TestRoutesAreTriedAgain(t *testing.T) {
 		time.Sleep(change)
 		m.delivers([][]netip.Prefix{{second}})
 		synctest.Wait()
-		s.broken = nil
+		s.mend()
 		time.Sleep(setupRetry + 2*setupRepair)
 		synctest.Wait()
 		cancel()

@@ -293,7 +293,7 @@ func TestFloodIsCapped(t *testing.T) {
 	bubble(t, 6, false, func(m *mesh) {
 		m.joined()
 		flooder, target := m.nodes[5], m.nodes[0]
-		before := target.police.(*police).drops[DropRate]
+		before := target.Drops()[DropRate.String()]
 		for range 100 { // 10,000 messages a second for ten seconds
 			for range 1000 {
 				v := name(m.nodes[2].id)
@@ -302,7 +302,7 @@ func TestFloodIsCapped(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		time.Sleep(time.Minute)
-		if d := target.police.(*police).drops[DropRate] - before; d < 90_000 {
+		if d := target.Drops()[DropRate.String()] - before; d < 90_000 {
 			t.Errorf("only %d of 100,000 messages were dropped for their rate", d)
 		}
 		if !all(m.nodes, func(n *node) bool { return n.count("failed vr3") == 0 && n.alive() == 6 }) {
