@@ -17,7 +17,7 @@ import (
 func (l *Links) check(fatalf func(string, ...any)) {
 	index, pending, dials := 0, 0, 0
 	for _, k := range l.links {
-		if (k.conn != nil) != k.state.established() || k.state == StateDialling && k.dial == nil || k.state == StateIdle && k.dial != nil {
+		if (k.conn != nil) != (k.state == StateUp || k.state == StateSuspect) || k.state == StateDialling && k.dial == nil || k.state == StateIdle && k.dial != nil {
 			fatalf("%v: state %v, conn %v, dial %v", k.router, k.state, k.conn != nil, k.dial != nil)
 		}
 		if len(k.sessions) > sessionsMax {

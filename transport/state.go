@@ -44,9 +44,6 @@ func (s State) String() string {
 	return "unknown"
 }
 
-// established reports whether a link in this state has a session.
-func (s State) established() bool { return s == StateUp || s == StateSuspect }
-
 // transition moves a link to another state. It is the only place that does.
 func (k *link) transition(to State) {
 	legal := false
