@@ -33,6 +33,7 @@ var rooms = map[string]room{
 	"policy":                   {pure: true, imports: "tables"},
 	"transport":                {pure: true, imports: "tables transport/frame transport/secure"},
 	"transport/frame":          {pure: true, imports: "tables"},
+	"transport/path":           {pure: true, imports: "tables"},
 	"transport/secure":         {pure: true, imports: "tables transport/frame", homes: "github.com/flynn/noise golang.org/x/crypto"},
 	"transport/underlay":       {homes: "golang.org/x/sys"},
 	"transport/transporttest":  {imports: "transport/underlay"},
