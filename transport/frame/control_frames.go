@@ -25,6 +25,18 @@ const (
 	KindStreamAck    Kind = 10
 	KindStreamReset  Kind = 11
 	KindClose        Kind = 12
+	KindUse          Kind = 13
+	KindUsed         Kind = 14 // the answer to a use
+	KindCandidates   Kind = 15
+	KindTrain        Kind = 16
+	KindTrainReport  Kind = 17
+	KindDelivered    Kind = 18
+	KindAttach       Kind = 19
+	KindAttached     Kind = 20 // the answer to an attach
+	KindPoll         Kind = 21
+	KindDialBack     Kind = 22
+	KindDialFor      Kind = 23
+	KindDialled      Kind = 24 // the answer to a dial back
 	frameHeaderLen        = 3
 	reportLen             = 16
 	grantLen              = 8
@@ -276,18 +288,15 @@ type Observed struct{ Endpoint netip.AddrPort }
 
 // Append appends the control frame to b. A zone is not sent.
 func (o Observed) Append(b []byte) []byte {
-	a := o.Endpoint.Addr().As16()
-	b = append(appendFrame(b, KindObserved, 18), a[:]...)
-	return binary.BigEndian.AppendUint16(b, o.Endpoint.Port())
+	return appendEndpoint(appendFrame(b, KindObserved, endpointLen), o.Endpoint)
 }
 
 // ParseObserved parses the body of an observed-endpoint frame. It fails with ErrLength.
 func ParseObserved(body []byte) (Observed, error) {
-	if len(body) != 18 {
+	if len(body) != endpointLen {
 		return Observed{}, ErrLength
 	}
-	a := netip.AddrFrom16([16]byte(body)).Unmap()
-	return Observed{netip.AddrPortFrom(a, binary.BigEndian.Uint16(body[16:]))}, nil
+	return Observed{parseEndpoint(body)}, nil
 }
 
 // A Close ends the session at once. Body: reason 1.

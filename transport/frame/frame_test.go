@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/frame"
 )
 
@@ -112,6 +113,81 @@ var vectors = []vector{
 	{"frame-stream-ack", frame.StreamAck{ID: 4, Offset: 1<<40 + 5, Window: 65536}, 0, body(frame.KindStreamAck, frame.ParseStreamAck)},
 	{"frame-stream-reset", frame.StreamReset{ID: 4, Code: 1}, 0, body(frame.KindStreamReset, frame.ParseStreamReset)},
 	{"frame-close", frame.Close{Reason: frame.CloseShutdown}, 0, body(frame.KindClose, frame.ParseClose)},
+
+	{"relay", relayed{frame.Relay{Role: frame.RelayQueue, Index: 0x01020300, Counter: 1 << 33, VN: 7, Source: 17, Destination: 19}, string(run(0xa0, 20)), [16]byte(run(0xc0, 16))}, 0, parseRelayed},
+	{"relay-forward", relayed{frame.Relay{Index: 0xfffffff0, Counter: 1, Source: 17, Destination: 19}, "", [16]byte(run(0xc0, 16))}, 0, parseRelayed},
+	{"frame-use", frame.Use{Order: 0x0102030405060708}, 0, body(frame.KindUse, frame.ParseUse)},
+	{"frame-used", frame.Used{Order: 0x0102030405060708}, 0, body(frame.KindUsed, frame.ParseUsed)},
+	{"frame-candidates", frame.Candidates{Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:8463"), netip.MustParseAddrPort("[2001:db8::1]:443")}, Relays: []tables.RouterID{17, 19, 23}}, 0, body(frame.KindCandidates, frame.ParseCandidates)},
+	{"frame-candidates-none", frame.Candidates{}, 0, body(frame.KindCandidates, frame.ParseCandidates)},
+	{"frame-train", train{frame.Train{ID: 9, Index: 3, Count: 16}, 60}, 0, body(frame.KindTrain, parseTrain)},
+	{"frame-train-report", frame.TrainReport{ID: 9, Received: 15, Bytes: 18000, Span: 1440}, 0, body(frame.KindTrainReport, frame.ParseTrainReport)},
+	{"frame-delivered", frame.Delivered{Bytes: 1 << 41, Packets: 998, Highest: 1000, Clock: 1 << 50}, 0, body(frame.KindDelivered, frame.ParseDelivered)},
+	{"frame-attach", frame.Attach{Order: 2, Mode: frame.AttachPoll, Interval: 500}, 0, body(frame.KindAttach, frame.ParseAttach)},
+	{"frame-attached", frame.Attached{Order: 2, Accepted: true}, 0, body(frame.KindAttached, frame.ParseAttached)},
+	{"frame-poll", frame.Poll{Order: 77}, 0, body(frame.KindPoll, frame.ParsePoll)},
+	{"frame-dial-back", frame.DialBack{Token: [8]byte(run(1, 8)), Helper: 19}, 0, body(frame.KindDialBack, frame.ParseDialBack)},
+	{"frame-dial-for", frame.DialFor{Token: [8]byte(run(1, 8)), Router: 17, Endpoint: netip.MustParseAddrPort("192.0.2.1:8463")}, 0, body(frame.KindDialFor, frame.ParseDialFor)},
+	{"frame-dialled", frame.Dialled{Token: [8]byte(run(1, 8)), Helper: 19}, 0, body(frame.KindDialled, frame.ParseDialled)},
+	{"gossip-dial-back", dialBack(run(1, 8)), 0, parseDialBack},
+	{"gossip-relay", passOn{19, string(sealed{frame.Gossip{Piece: 1, Pieces: 3, Sender: 17, Counter: 5<<40 | 12}, string(run(0xa0, 21))}.Append(nil))}, 5, parsePassOn},
+}
+
+// relayed is a relay datagram: the header's size is that of the whole.
+type relayed struct {
+	header  frame.Relay
+	payload string
+	tag     [frame.TagLen]byte
+}
+
+func (r relayed) Append(b []byte) []byte {
+	b = append(r.header.Append(b, frame.RelayOverhead+len(r.payload)), r.payload...)
+	return append(b, r.tag[:]...)
+}
+
+func parseRelayed(b []byte) (any, error) {
+	h, payload, err := frame.ParseRelay(b)
+	if err != nil {
+		return nil, err
+	}
+	return relayed{h, string(payload), [frame.TagLen]byte(b[len(b)-frame.TagLen:])}, nil
+}
+
+// train is a train frame with its length.
+type train struct {
+	frame.Train
+	n int
+}
+
+func (t train) Append(b []byte) []byte { return frame.AppendTrain(b, t.Train, t.n) }
+
+func parseTrain(body []byte) (train, error) {
+	t, err := frame.ParseTrain(body)
+	return train{t, frame.FrameOverhead + len(body)}, err
+}
+
+// dialBack and passOn are gossip payloads of ours.
+type dialBack [8]byte
+
+func (d dialBack) Append(b []byte) []byte { return frame.AppendGossipDialBack(b, d) }
+
+func parseDialBack(b []byte) (any, error) {
+	token, err := frame.ParseGossipDialBack(b)
+	return dialBack(token), err
+}
+
+type passOn struct {
+	destination tables.RouterID
+	datagram    string
+}
+
+func (p passOn) Append(b []byte) []byte {
+	return frame.AppendGossipRelay(b, p.destination, []byte(p.datagram))
+}
+
+func parsePassOn(b []byte) (any, error) {
+	destination, datagram, err := frame.ParseGossipRelay(b)
+	return passOn{destination, string(datagram)}, err
 }
 
 // readHex reads a vector file: hexadecimal digits, white space, and lines of comment from '#' on.
@@ -236,6 +312,34 @@ func TestRefused(t *testing.T) {
 		{"frame-stream-bytes", with("frame-stream-bytes", 3+4, 2), frame.ErrReserved}, // unknown flag
 		{"frame-stream-bytes", with("frame-stream-bytes", 3+5, 0x80), frame.ErrValue}, // beyond 2^63
 		{"frame-ping", frame.Control{Kind: frame.KindPing, Body: make([]byte, 25)}.Append(nil), frame.ErrLength},
+		{"relay", with("relay", 0, 10), frame.ErrType},
+		{"relay", with("relay", 1, 2), frame.ErrValue},                                                            // no such role
+		{"relay", with("relay", 2, 1), frame.ErrReserved},                                                         // state
+		{"relay", with("relay", 3, 1), frame.ErrReserved},                                                         //
+		{"relay", with("relay", 16, 1), frame.ErrLength},                                                          // size, high byte
+		{"relay", with("relay", 17, 67), frame.ErrLength},                                                         // one too few
+		{"relay", with("relay", 17, 69), frame.ErrLength},                                                         // one too many
+		{"relay", with("relay", 18, 1), frame.ErrReserved},                                                        //
+		{"relay", with("relay", 19, 0x80), frame.ErrReserved},                                                     //
+		{"relay", make([]byte, 47), frame.ErrShort},                                                               //
+		{"frame-candidates", with("frame-candidates", 3, 9), frame.ErrValue},                                      // endpoints
+		{"frame-candidates", with("frame-candidates", 3, 3), frame.ErrLength},                                     // relays read as an endpoint
+		{"frame-candidates", with("frame-candidates", 3, 1), frame.ErrLength},                                     // 30 bytes of relays
+		{"frame-candidates", with("frame-candidates", len(with("frame-candidates", 0, 15))-1, 0), frame.ErrValue}, // router 0
+		{"frame-candidates-none", frame.Control{Kind: frame.KindCandidates, Body: make([]byte, 1+9*4)}.Append(nil), frame.ErrValue},
+		{"frame-train", with("frame-train", 3+5, 16), frame.ErrValue},   // packet 16 of 16
+		{"frame-train", with("frame-train", 3+7, 0), frame.ErrValue},    // of none
+		{"frame-train", with("frame-train", 3+8, 1), frame.ErrReserved}, // padding
+		{"frame-train", with("frame-train", 59, 1), frame.ErrReserved},
+		{"frame-attach", with("frame-attach", 3+4, 2), frame.ErrValue},
+		{"frame-attached", with("frame-attached", 3+4, 2), frame.ErrValue},
+		{"frame-dial-for", with("frame-dial-for", 3+11, 0), frame.ErrValue}, // router 0
+		{"gossip-dial-back", with("gossip-dial-back", 0, 0xd3), frame.ErrType},
+		{"gossip-relay", with("gossip-relay", 0, 0xd2), frame.ErrType},
+		{"gossip-relay", with("gossip-relay", 4, 0), frame.ErrValue},   // router 0
+		{"gossip-relay", with("gossip-relay", 5, 11), frame.ErrType},   // not gossip inside
+		{"gossip-relay", with("gossip-relay", 6, 3), frame.ErrValue},   // piece 3 of 3 inside
+		{"gossip-relay", with("gossip-relay", 5, 0xd3), frame.ErrType}, //
 	}
 	for _, test := range tests {
 		for _, v := range vectors {
@@ -303,6 +407,7 @@ func TestTypeOf(t *testing.T) {
 
 func TestHeadersDoNotAllocate(t *testing.T) {
 	b := frame.DataHeader{Index: 16, Counter: 9}.Append(make([]byte, 0, 64))[:64]
+	relay := append(frame.Relay{VN: 7}.Append(nil, frame.RelayOverhead), make([]byte, frame.TagLen)...)
 	if n := testing.AllocsPerRun(100, func() {
 		h, _, err := frame.ParseDataHeader(b)
 		if err != nil {
@@ -313,6 +418,13 @@ func TestHeadersDoNotAllocate(t *testing.T) {
 		_, _, _ = frame.ParseGossip(b)
 		_, _ = frame.ParseInit(b)
 		_, _, _ = frame.ParseControl(b)
+		r, _, err := frame.ParseRelay(relay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Append(relay[:0], frame.RelayOverhead)
+		_, _, _ = frame.ParseRelay(b[:40])
+		_ = r.Carries(b)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

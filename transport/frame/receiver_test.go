@@ -11,6 +11,7 @@ func TestReceiverOf(t *testing.T) {
 		"join reply":  JoinReply{Sender: 9, Receiver: index, Noise: make([]byte, 96)}.Append(nil),
 		"join finish": JoinFinish{Receiver: index, Noise: make([]byte, 64)}.Append(nil),
 		"control":     ControlHeader{Receiver: index, Counter: 5}.Append(nil),
+		"relay":       append(Relay{Index: index, Counter: 5, Source: 7}.Append(nil, RelayOverhead), make([]byte, TagLen)...),
 	} {
 		if i, ok := ReceiverOf(b); i != index || !ok {
 			t.Errorf("%s: %#x, %v", name, i, ok)
@@ -21,7 +22,7 @@ func TestReceiverOf(t *testing.T) {
 			}
 		}
 	}
-	for _, typ := range []Type{0, TypeData, TypeInit, TypeJoinHello, TypeGossip, TypeRelay, 12, 255} {
+	for _, typ := range []Type{0, TypeData, TypeInit, TypeJoinHello, TypeGossip, 12, 255} {
 		b := make([]byte, HandshakeLen)
 		b[0] = byte(typ)
 		if _, ok := ReceiverOf(b); ok {

@@ -17,7 +17,7 @@ const (
 	TypeJoinFinish Type = 8  // third and last message of a join
 	TypeControl    Type = 9  // sealed control frames
 	TypeGossip     Type = 10 // sealed gossip, without a session
-	TypeRelay      Type = 11 // reserved for packets through a queue-VR
+	TypeRelay      Type = 11 // a datagram on its way through a queue-VR
 )
 
 // TypeOf returns the type of a datagram; zero for an empty one or a type this version does not
