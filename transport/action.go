@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport/frame"
 	"github.com/vine-mesh/vine/transport/secure"
 )
 
@@ -137,6 +138,45 @@ type Listening struct {
 	On    bool
 }
 
+// Hop says how relay datagrams are exchanged with a router from now on: those to it are sealed with
+// Sender, in place of an earlier one; those that carry Index must open with Receiver.
+type Hop struct {
+	Router   tables.RouterID
+	Index    uint32
+	Sender   *secure.HopSender
+	Receiver *secure.HopReceiver
+}
+
+// HopGone ends what Hop said of an index: relay datagrams that carry it are unknown from now on.
+type HopGone struct{ Index uint32 }
+
+// Unanswered says that a router has not answered a few first messages over any path that is known: the
+// caller may find others and Offer them.
+type Unanswered struct{ Router tables.RouterID }
+
+// Degraded says that the way in use of a link is silent or bad: the caller may Offer others.
+type Degraded struct{ Router tables.RouterID }
+
+// Relays says which routers a peer names as relays to it. It is a hint.
+type Relays struct {
+	Router tables.RouterID
+	Relays []tables.RouterID
+}
+
+// Asked says that an enrolled peer sent a frame that is not about the link itself: attach, attached, poll,
+// dial back, dial for, dialled. Body lengths are not checked yet.
+type Asked struct {
+	Router tables.RouterID
+	From   netip.AddrPort
+	Frame  frame.Control
+}
+
+func (Hop) action()            {}
+func (HopGone) action()        {}
+func (Unanswered) action()     {}
+func (Degraded) action()       {}
+func (Relays) action()         {}
+func (Asked) action()          {}
 func (Send) action()           {}
 func (Up) action()             {}
 func (Rekeyed) action()        {}

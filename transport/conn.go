@@ -6,6 +6,7 @@ import (
 
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/frame"
+	"github.com/vine-mesh/vine/transport/path"
 )
 
 // A conn is what an established link and a join conversation have in common: a session to seal
@@ -15,7 +16,7 @@ type conn struct {
 	id       Conn
 	router   tables.RouterID // zero on a join conversation
 	session  *session        // the one that we send with
-	endpoint netip.AddrPort  // validated
+	endpoint netip.AddrPort  // the way in use: validated
 	even     bool            // streams that we open have even numbers
 
 	// peerEpoch names the peer's side of this connection. A handshake that brings another one
@@ -37,11 +38,13 @@ type conn struct {
 	received uint64
 	lastRecv time.Time
 
-	liveness liveness
-	paths    pathState
-	told     netip.AddrPort // the Observed that we sent last
-	heardAt  netip.AddrPort // the Observed that we emitted last
-	peerRx   frame.Report   // what the peer last said it received of our data
+	liveness  liveness
+	paths     ways
+	told      netip.AddrPort // the Observed that we sent last
+	heardAt   netip.AddrPort // the Observed that we emitted last
+	peerRx    frame.Report   // what the peer last said it received of our data
+	delivered path.Delivery  // the same in more words, of the session in use
+	lastRTT   time.Duration  // of the last ping over the way in use; zero once used
 }
 
 func newConn(now time.Time, l *Links, router tables.RouterID, s *session, endpoint netip.AddrPort, even bool) *conn {
@@ -51,6 +54,8 @@ func newConn(now time.Time, l *Links, router tables.RouterID, s *session, endpoi
 		peerEpoch: s.peerEpoch, budget: -1, lastRecv: now,
 	}
 	c.resetNumbers()
+	w := c.addWay(now, endpoint, false)
+	w.heard = now
 	l.conns[c.id] = c
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/vine-mesh/vine/transport/frame"
+	"github.com/vine-mesh/vine/transport/path"
 )
 
 // controlBytesMax is the most plaintext in one control datagram.
@@ -47,18 +48,42 @@ func (l *Links) onControl(now time.Time, from netip.AddrPort, datagram []byte) {
 		}
 	}
 	c := k.conn
-	c.heard(now, k)
+	c.heard(now, k, from)
 	if s == c.session {
-		c.sawSource(now, from, len(datagram))
+		c.sawSource(now, from, len(datagram), !onlyAboutPaths(plain))
 	}
 	c.received++
 	l.touch(k)
 	l.frames(now, c, s, from, plain)
 }
 
-// heard takes note that the peer is alive.
-func (c *conn) heard(now time.Time, k *link) {
+// onlyAboutPaths reports whether frames ask or answer about paths and do nothing else: they travel over
+// ways that the sender does not use.
+func onlyAboutPaths(b []byte) bool {
+	for len(b) > 0 {
+		f, rest, err := frame.ParseControl(b)
+		if err != nil {
+			return false
+		}
+		switch f.Kind {
+		case frame.KindPadding, frame.KindPong, frame.KindDelivered, frame.KindChallenge, frame.KindChallenged,
+			frame.KindTrain, frame.KindTrainReport, frame.KindUse, frame.KindObserved:
+		default:
+			return false
+		}
+		b = rest
+	}
+	return true
+}
+
+// heard takes note that the peer is alive, and that the way in use leads to it if the packet came over
+// that one.
+func (c *conn) heard(now time.Time, k *link, from netip.AddrPort) {
 	c.lastRecv = now
+	if from != c.endpoint {
+		c.liveness.elsewhere(now)
+		return
+	}
 	c.liveness.heard(now, c.links)
 	if k.state == StateSuspect {
 		k.transition(StateUp)
@@ -89,14 +114,14 @@ func (l *Links) frame(now time.Time, c *conn, s *session, from netip.AddrPort, f
 		if err != nil {
 			return err
 		}
-		c.put(frame.Pong{Token: p.Token, Rx: c.report()}.Append(nil))
+		c.onPing(now, from, p)
 	case frame.KindPong:
 		p, err := frame.ParsePong(f.Body)
 		if err != nil {
 			return err
 		}
 		c.peerRx = p.Rx
-		c.onPong(now, p)
+		c.onPong(now, from, p)
 	case frame.KindChallenge:
 		ch, err := frame.ParseChallenge(f.Body)
 		if err != nil {
@@ -111,6 +136,14 @@ func (l *Links) frame(now time.Time, c *conn, s *session, from netip.AddrPort, f
 			return err
 		}
 		c.onChallenged(now, from, a)
+	case frame.KindUse, frame.KindUsed, frame.KindCandidates, frame.KindTrain, frame.KindTrainReport, frame.KindDelivered:
+		if s.link != nil && s == c.session {
+			return c.onPathFrame(now, from, f)
+		}
+	case frame.KindAttach, frame.KindAttached, frame.KindPoll, frame.KindDialBack, frame.KindDialFor, frame.KindDialled:
+		if s.link != nil {
+			l.emit(Asked{Router: c.router, From: from, Frame: frame.Control{Kind: f.Kind, Body: append([]byte(nil), f.Body...)}})
+		}
 	case frame.KindChannels:
 		ch, err := frame.ParseChannels(f.Body)
 		if err != nil {
@@ -150,6 +183,58 @@ func (l *Links) frame(now time.Time, c *conn, s *session, from netip.AddrPort, f
 		return c.onStreamFrame(now, f)
 	}
 	return nil
+}
+
+// onPathFrame takes one frame about the ways of a link.
+func (c *conn) onPathFrame(now time.Time, from netip.AddrPort, f frame.Control) error {
+	switch f.Kind {
+	case frame.KindUse:
+		u, err := frame.ParseUse(f.Body)
+		if err != nil {
+			return err
+		}
+		c.onUse(now, from, u)
+	case frame.KindUsed:
+		u, err := frame.ParseUsed(f.Body)
+		if err != nil {
+			return err
+		}
+		c.onUsed(from, u)
+	case frame.KindCandidates:
+		list, err := frame.ParseCandidates(f.Body)
+		if err != nil {
+			return err
+		}
+		c.onCandidates(now, list)
+	case frame.KindTrain:
+		t, err := frame.ParseTrain(f.Body)
+		if err != nil {
+			return err
+		}
+		c.onTrain(now, from, t, len(f.Body)+frame.FrameOverhead+frame.ControlHeaderLen+frame.TagLen)
+	case frame.KindTrainReport:
+		r, err := frame.ParseTrainReport(f.Body)
+		if err != nil {
+			return err
+		}
+		c.onTrainReport(now, r)
+	case frame.KindDelivered:
+		d, err := frame.ParseDelivered(f.Body)
+		if err != nil {
+			return err
+		}
+		c.onDelivered(now, from, d)
+	}
+	return nil
+}
+
+// onDelivered takes what the peer says it received of our data.
+func (c *conn) onDelivered(now time.Time, from netip.AddrPort, d frame.Delivered) {
+	c.delivered = path.Delivery{Bytes: d.Bytes, Packets: d.Packets, Highest: d.Highest, Clock: d.Clock}
+	if w := c.way(c.endpoint); w != nil && from == c.endpoint {
+		w.measure.Delivered(now, c.delivered, c.lastRTT)
+		c.lastRTT = 0
+	}
 }
 
 // onChannels takes what the peer accepts. Only the session in use counts: in an older one it is

@@ -4,10 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/frame"
+	"github.com/vine-mesh/vine/transport/path"
 	"github.com/vine-mesh/vine/transport/secure"
 )
 
@@ -107,21 +109,34 @@ func (l *Links) advanceDial(now time.Time, k *link) {
 		interval = min(interval, initRetryWanted)
 	}
 	k.tries++
+	if k.conn == nil && k.tries == unansweredTries {
+		l.emit(Unanswered{Router: k.router})
+	}
 	d.next = now.Add(interval + l.between(0, interval/4))
 }
 
-// targets returns where the next copy of a first message goes: to the endpoint that answered last,
-// and to the others in turn.
+// targets returns where the next copy of a first message goes: to the path that answered last, to
+// relays and stream connections, and to the endpoints in turn.
 func (l *Links) targets(k *link) []netip.AddrPort {
 	if k.conn != nil && k.tries < 4 {
 		return []netip.AddrPort{k.conn.endpoint}
 	}
 	peer, _ := l.cfg.Peer(k.router)
-	var to []netip.AddrPort
-	if n := len(peer.Endpoints); n > 0 {
-		to = append(to, peer.Endpoints[k.tries%n])
+	var direct, other []netip.AddrPort
+	for _, at := range append(slices.Clone(peer.Endpoints), k.offers...) {
+		switch {
+		case slices.Contains(direct, at) || slices.Contains(other, at):
+		case path.KindOf(at) == path.Direct:
+			direct = append(direct, at)
+		case len(other) < dialOthersMax:
+			other = append(other, at)
+		}
 	}
-	if k.good.IsValid() && (len(to) == 0 || to[0] != k.good) {
+	to := other
+	if n := len(direct); n > 0 {
+		to = append(to, direct[k.tries%n])
+	}
+	if k.good.IsValid() && !slices.Contains(to, k.good) {
 		to = append(to, k.good)
 	}
 	return to
@@ -250,7 +265,7 @@ func (l *Links) onResponse(now time.Time, from netip.AddrPort, datagram []byte) 
 	l.unmakeInit(d) // its index now names the session
 	l.addSession(k, s)
 	l.promote(now, k, s, endpoint)
-	k.conn.sawSource(now, from, len(datagram))
+	k.conn.sawSource(now, from, len(datagram), false)
 }
 
 // onCookie takes a cookie for a first message of ours and repeats that at once with the cookie.

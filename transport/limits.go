@@ -110,6 +110,49 @@ const (
 	idleClose = 5 * time.Minute
 )
 
+// Bounds and timers of the ways of a link.
+const (
+	// waysMax bounds the ways that were offered: eight endpoints and eight relays.
+	waysMax = 16
+	// candidatesMax bounds the addresses of one link that nobody offered and that are being validated: a
+	// peer has one new address at a time, and a second keeps a forger from hiding it.
+	candidatesMax = 2
+	// dialOthersMax bounds the relays and stream connections that one first message is sent over.
+	dialOthersMax = 4
+	// unansweredTries is how many copies of a first message go unanswered before other paths are
+	// looked for: 250 and 500 ms, a bit over three quarters of a second.
+	unansweredTries = 2
+	// wayRetryMin and wayRetryMax bound the pause before a standby that did not answer is asked again:
+	// soon enough for a translator that was restarted, too rare to matter.
+	wayRetryMin = 15 * time.Second
+	wayRetryMax = 10 * time.Minute
+	// wayForget is how long after its last answer a standby that does not answer any more counts as
+	// validated: two idle probes.
+	wayForget = 2 * probeIdleMax
+	// chooseEvery is how often the leader looks at its choice.
+	chooseEvery = time.Second
+	// useRetry repeats a use frame that is not acknowledged.
+	useRetry = 200 * time.Millisecond
+	// tellRetryMin and tellRetryMax bound the pause between two tellings of our candidates, while the
+	// link has no direct way; tellPause keeps two routers from answering each other without end.
+	tellRetryMin = 2 * time.Second
+	tellRetryMax = 2 * time.Minute
+	tellPause    = time.Second
+	// busyFor is how long after its last data a link counts as busy.
+	busyFor = 10 * time.Second
+	// gaugeEvery is how often a way that carries data is measured.
+	gaugeEvery = 200 * time.Millisecond
+	// trainPatience is how long the report of a train is waited for, trainQuiet how long its receiver
+	// waits for the next datagram: 64 of them take 77 ms at 8 Mb/s.
+	trainPatience = 3 * time.Second
+	trainQuiet    = 300 * time.Millisecond
+	// suspectMin is the least time that an answer may take before other ways are asked: the control
+	// loops of both sides have work to do.
+	suspectMin = 50 * time.Millisecond
+	// exploreLoss is the share of lost packets from which standbys of a direct way are asked too.
+	exploreLoss = 0.02
+)
+
 // Timers of path validation.
 const (
 	// challengeRetry repeats an unanswered path challenge.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport/path"
 	"github.com/vine-mesh/vine/transport/secure"
 )
 
@@ -37,8 +38,9 @@ type link struct {
 	sessions []*session // newest last
 	pend     *session   // the unconfirmed one among sessions, nil if none
 	dial     *dial
-	tries    int            // first messages sent since the link was last up
-	good     netip.AddrPort // the last endpoint that answered
+	tries    int              // first messages sent since the link was last up
+	good     netip.AddrPort   // the last path that answered
+	offers   []netip.AddrPort // paths that Offer named, newest last; at most waysMax
 
 	client    *secure.CookieClient // for messages to clientKey
 	clientKey tables.LinkKey
@@ -124,11 +126,16 @@ func (l *Links) promote(now time.Time, k *link, s *session, endpoint netip.AddrP
 		k.conn = newConn(now, l, k.router, s, endpoint, l.cfg.Self < k.router)
 		k.used = now
 		k.conn.liveness.start(now, l)
+		l.offerKnown(now, k)
 		l.emit(Up{Router: k.router, Conn: k.conn.id, Endpoint: endpoint, Initiator: s.Initiator})
 	} else {
 		c := k.conn
 		c.emit() // what is queued belongs to the old session
 		c.session = s
+		c.delivered = path.Delivery{}
+		if w := c.way(c.endpoint); w != nil {
+			w.measure.Rebase(c.delivered)
+		}
 		restarted := c.peerEpoch != s.peerEpoch
 		if restarted {
 			for len(c.streams) > 0 {
@@ -139,16 +146,50 @@ func (l *Links) promote(now time.Time, k *link, s *session, endpoint netip.AddrP
 		}
 		l.emit(Rekeyed{Router: k.router, Conn: c.id, Restarted: restarted})
 	}
-	k.conn.heard(now, k)
+	k.conn.heard(now, k, k.conn.endpoint)
 	k.good = k.conn.endpoint
 	k.conn.observe()
 	if s.Initiator {
 		// The peer uses the session only once it has heard from us in it.
 		k.conn.ping(now)
 		k.conn.liveness.await(now)
+	} else {
+		k.conn.ping(now) // how long an answer takes must be known before one is missed
 	}
+	sender, receiver := s.Hop()
+	l.emit(Hop{Router: k.router, Index: s.Local, Sender: sender, Receiver: receiver})
+	s.hop = true
 	s.grant(now, l, k.vns)
 	l.touch(k)
+}
+
+// offerKnown makes the paths that are known of a router ways of its new connection.
+func (l *Links) offerKnown(now time.Time, k *link) {
+	if peer, ok := l.cfg.Peer(k.router); ok {
+		for _, at := range peer.Endpoints {
+			k.conn.offer(now, at)
+		}
+	}
+	for _, at := range k.offers {
+		k.conn.offer(now, at)
+	}
+	if path.KindOf(k.conn.endpoint) != path.Direct {
+		k.conn.paths.tellDue = now
+	}
+	k.conn.paths.next = now.Add(chooseEvery)
+}
+
+// addOffer remembers a path that Offer named.
+func (k *link) addOffer(at netip.AddrPort) {
+	k.dropOffer(at)
+	if len(k.offers) >= waysMax {
+		k.offers = slices.Delete(k.offers, 0, 1)
+	}
+	k.offers = append(k.offers, at)
+}
+
+func (k *link) dropOffer(at netip.AddrPort) {
+	k.offers = slices.DeleteFunc(k.offers, func(o netip.AddrPort) bool { return o == at })
 }
 
 // dropSession forgets one session of a link that is not the one in use.
@@ -193,6 +234,7 @@ func (l *Links) down(now time.Time, k *link, reason Reason) {
 		k.transition(StateIdle)
 	}
 	l.emit(Down{Router: k.router, Conn: c.id, Reason: reason})
+	l.lostRelay(now, k.router)
 	if again {
 		l.startDial(now, k)
 	}
@@ -230,7 +272,7 @@ func (l *Links) advanceUp(now time.Time, k *link) bool {
 		l.down(now, k, ReasonIdle)
 		return false
 	}
-	probe, dead := c.liveness.advance(now)
+	probe, dead := c.liveness.advance(now, &c.rtt)
 	if dead {
 		l.down(now, k, ReasonDead)
 		return false
@@ -240,11 +282,12 @@ func (l *Links) advanceUp(now time.Time, k *link) bool {
 			k.transition(StateSuspect)
 		}
 		c.ping(now)
-		if k.state == StateSuspect {
-			c.askPrevious(now)
+		if c.liveness.suspects(now, &c.rtt) {
+			l.emit(Degraded{Router: k.router})
+			c.askOthers(now)
 		}
 	}
-	c.advancePaths(now)
+	c.advanceWays(now)
 	c.advanceStreams(now)
 	c.session.tell(now, c)
 	if k.dial == nil && c.session.RekeyDue(now) {
@@ -282,5 +325,5 @@ func (l *Links) dueLink(now time.Time, k *link) time.Time {
 	if a := &c.session.announce; a.version > 0 && !a.acked {
 		t = earliest(t, a.next)
 	}
-	return earliest(t, earliest(c.liveness.due(), earliest(c.paths.due(), c.due(now))))
+	return earliest(t, earliest(c.liveness.due(), earliest(c.dueWays(now), c.due(now))))
 }

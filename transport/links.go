@@ -9,6 +9,7 @@ import (
 
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/frame"
+	"github.com/vine-mesh/vine/transport/path"
 	"github.com/vine-mesh/vine/transport/secure"
 )
 
@@ -33,12 +34,22 @@ type Config struct {
 	Allowed func(tables.RouterID) bool
 	// Joinable reports whether join hellos are answered now; nil: never.
 	Joinable func() bool
+	// Leads reports whether we choose the way of the link with a router, and not it. Of two routers
+	// one must say yes. nil: the lower router ID leads.
+	Leads func(tables.RouterID) bool
+	// Candidates returns what a router is told of where else we may be found: our endpoints, and relays
+	// that we have links with; at most 8 of each. nil: nothing.
+	Candidates func(to tables.RouterID) ([]netip.AddrPort, []tables.RouterID)
+	// Punchable reports whether an endpoint that a peer told of itself may be asked; nil: every one.
+	Punchable func(netip.AddrPort) bool
+	// Draining reports whether a relay asks to be left; nil: none does.
+	Draining func(tables.RouterID) bool
 }
 
 // A Peer is what is known of a router before a link with it, from its link record.
 type Peer struct {
 	Link      tables.LinkKey
-	Endpoints []netip.AddrPort // best first
+	Endpoints []netip.AddrPort // paths of any kind, best first
 }
 
 // Links holds all links of one VR. Its methods may be called from one goroutine only (the
@@ -66,6 +77,7 @@ type Links struct {
 
 	// Of the call under way.
 	now      time.Time
+	arrived  time.Time // when the datagram came that is being handled
 	actions  []Action
 	touched  []*link
 	touchedJ []*join
@@ -103,7 +115,13 @@ func NewLinks(cfg Config) *Links {
 // Handle takes one datagram, of any type except data and gossip, that has passed the Gate. It does
 // not keep the slice.
 func (l *Links) Handle(now time.Time, from netip.AddrPort, datagram []byte) []Action {
+	return l.HandleArrived(now, now, from, datagram)
+}
+
+// HandleArrived is Handle for a datagram that came somewhat earlier: trains are measured by that.
+func (l *Links) HandleArrived(now, arrived time.Time, from netip.AddrPort, datagram []byte) []Action {
 	l.begin(now)
+	l.arrived = arrived
 	switch frame.TypeOf(datagram) {
 	case frame.TypeInit:
 		l.onInit(now, from, datagram)
@@ -230,6 +248,10 @@ func (l *Links) DataSent(now time.Time, to tables.RouterID) []Action {
 		k.used, k.wanted, k.interest = now, now, now.Add(dialInterest)
 		if k.conn != nil {
 			k.conn.liveness.sentData(now)
+			k.conn.gauge(now)
+			if relay, _ := path.RelayOf(k.conn.endpoint); relay != 0 {
+				l.relayUsed(now, relay)
+			}
 			if k.dial == nil && k.conn.session.RekeyDue(now) { // by count
 				l.startDial(now, k)
 			}
@@ -244,10 +266,20 @@ func (l *Links) DataReceived(now time.Time, from tables.RouterID) []Action {
 	l.begin(now)
 	if k := l.links[from]; k != nil && k.conn != nil {
 		k.used = now
-		k.conn.heard(now, k)
+		k.conn.heard(now, k, k.conn.endpoint)
 		l.touch(k)
 	}
 	return l.end()
+}
+
+// relayUsed takes note that something was sent through a relay: its link is needed, and the relay
+// must show that it lives.
+func (l *Links) relayUsed(now time.Time, relay tables.RouterID) {
+	if k := l.links[relay]; k != nil && k.conn != nil {
+		k.used, k.interest = now, now.Add(dialInterest)
+		k.conn.liveness.sentData(now)
+		l.touch(k)
+	}
 }
 
 // dataBytesMin is the least size of a data packet: what Roamed may count as come from an address.
@@ -258,7 +290,8 @@ const dataBytesMin = frame.DataHeaderLen + 20 + frame.TagLen
 func (l *Links) Roamed(now time.Time, router tables.RouterID, from netip.AddrPort) []Action {
 	l.begin(now)
 	if k := l.links[router]; k != nil && k.conn != nil {
-		k.conn.sawSource(now, from, dataBytesMin)
+		k.conn.heard(now, k, from)
+		k.conn.sawSource(now, from, dataBytesMin, true)
 		l.touch(k)
 	}
 	return l.end()

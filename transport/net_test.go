@@ -11,6 +11,7 @@ import (
 
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/frame"
+	"github.com/vine-mesh/vine/transport/path"
 	"github.com/vine-mesh/vine/transport/secure"
 )
 
@@ -96,6 +97,15 @@ type host struct {
 	listening map[uint32]bool
 	serve     func(h *host, o StreamOpened)
 	sentTo    map[netip.AddrPort]int // bytes
+
+	hops       map[uint32]bool
+	unanswered []tables.RouterID
+	degraded   []tables.RouterID
+	relays     []Relays
+	asked      []Asked
+	paths      map[tables.RouterID][]netip.AddrPort // where others are found; none: at their addr
+	candidates func() ([]netip.AddrPort, []tables.RouterID)
+	leads      map[tables.RouterID]bool // nil: the lower ID
 }
 
 func newWorld(t testing.TB, n int) *world {
@@ -133,6 +143,7 @@ func (h *host) start() {
 	h.pending, h.fin, h.got = map[Stream][]byte{}, map[Stream]bool{}, map[string]int{}
 	h.sentTo = map[netip.AddrPort]int{}
 	h.listening = map[uint32]bool{}
+	h.hops = map[uint32]bool{}
 	h.opened, h.joinUps, h.downs, h.moved = nil, nil, nil, nil
 	h.links = NewLinks(Config{
 		Self: h.id, Static: h.static, Federation: tables.Hash{7}, Boot: h.boot, FastAES: true, Rand: random,
@@ -150,9 +161,24 @@ func (h *host) start() {
 				return Peer{}, false
 			}
 			o := h.w.nodes[id-1]
+			if paths, ok := h.paths[id]; ok {
+				return Peer{Link: o.static.Public(), Endpoints: paths}, true
+			}
 			return Peer{Link: o.static.Public(), Endpoints: []netip.AddrPort{o.addr}}, true
 		},
 		Joinable: func() bool { return h.joinOK },
+		Leads: func(id tables.RouterID) bool {
+			if lead, ok := h.leads[id]; ok {
+				return lead
+			}
+			return h.id < id
+		},
+		Candidates: func(tables.RouterID) ([]netip.AddrPort, []tables.RouterID) {
+			if h.candidates == nil {
+				return nil, nil
+			}
+			return h.candidates()
+		},
 	})
 }
 
@@ -243,6 +269,21 @@ func (h *host) do(actions []Action) {
 			}
 		case Observed:
 			h.observed = append(h.observed, a)
+		case Hop:
+			h.hops[a.Index] = true
+		case HopGone:
+			if !h.hops[a.Index] {
+				t.Fatalf("hop %#x ends twice", a.Index)
+			}
+			delete(h.hops, a.Index)
+		case Unanswered:
+			h.unanswered = append(h.unanswered, a.Router)
+		case Degraded:
+			h.degraded = append(h.degraded, a.Router)
+		case Relays:
+			h.relays = append(h.relays, a)
+		case Asked:
+			h.asked = append(h.asked, a)
 		default:
 			t.Fatalf("unknown action %T", a)
 		}
@@ -283,6 +324,9 @@ func (h *host) write(s Stream) {
 // post puts a datagram on the network.
 func (w *world) post(from, to netip.AddrPort, b []byte) {
 	p := &packet{from: from, to: to, b: append([]byte(nil), b...), at: w.now.Add(w.delay)}
+	if path.KindOf(to) == path.Relayed {
+		p.at = p.at.Add(w.delay) // by way of the relay
+	}
 	if w.keepLog {
 		w.log = append(w.log, p)
 	}
@@ -314,6 +358,17 @@ func (w *world) fly(p *packet) {
 
 // inject delivers a datagram to whoever is at to, now.
 func (w *world) inject(from, to netip.AddrPort, b []byte) {
+	if relay, router := path.RelayOf(to); relay != 0 {
+		if w.nodes[relay-1].off || w.nodes[router-1].off {
+			return
+		}
+		for _, h := range w.nodes {
+			if h.addr == from {
+				w.nodes[router-1].receive(path.Relay(relay, h.id), append([]byte(nil), b...))
+			}
+		}
+		return
+	}
 	for _, h := range w.nodes {
 		if h.addr == to && !h.off {
 			h.receive(from, append([]byte(nil), b...))

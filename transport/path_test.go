@@ -142,7 +142,7 @@ func TestForgedChallengeAnswer(t *testing.T) {
 	w.connect(a, b, 7)
 	b.do(b.links.Roamed(b.clock(), 1, elsewhere))
 	c := b.links.links[1].conn
-	token := c.paths.candidates[0].token
+	token := c.way(elsewhere).token
 	answer := func(from netip.AddrPort, x frame.Challenged) {
 		s := a.links.links[2].conn.session
 		d, _ := s.SealControl(nil, x.Append(nil))

@@ -31,6 +31,7 @@ type session struct {
 	answerTo  tables.Hash // of the first message
 	answerTry int
 
+	hop      bool                   // Hop was emitted
 	grants   map[tables.VNID]uint32 // what we accept
 	announce announcement
 	channels channelSet // what the peer accepts
@@ -168,6 +169,9 @@ func (s *session) learn(c frame.Channels) (fresh bool, ack uint64) {
 // forget drops a session: its keys and its indexes.
 func (l *Links) forget(s *session) {
 	l.disown(s.Local)
+	if s.hop {
+		l.emit(HopGone{Index: s.Local})
+	}
 	if s.answer != nil {
 		delete(l.answers, s.answerTo)
 		s.answer = nil

@@ -1,0 +1,201 @@
+package transport
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport/frame"
+	"github.com/vine-mesh/vine/transport/path"
+)
+
+// leads reports whether this side chooses the way, and the other follows: if both chose by their own
+// measurements, they would pull each other to and fro.
+func (c *conn) leads() bool {
+	l := c.links
+	if c.router == 0 {
+		return false
+	}
+	if l.cfg.Leads != nil {
+		return l.cfg.Leads(c.router)
+	}
+	return l.cfg.Self < c.router
+}
+
+// choose has the leader look at its choice.
+func (c *conn) choose(now time.Time) {
+	ps := &c.paths
+	ps.next = now.Add(chooseEvery)
+	var candidates []path.Candidate
+	var demand int64
+	for _, w := range ps.list {
+		cand := path.Candidate{
+			Path: w.addr, Measure: w.measure.Measure(now), Validated: w.validated(), Heard: w.heard, Unanswered: w.tries,
+		}
+		if relay, _ := path.RelayOf(w.addr); relay != 0 && c.links.cfg.Draining != nil {
+			cand.Draining = c.links.cfg.Draining(relay)
+		}
+		if w.addr == c.endpoint {
+			cand.Validated, cand.Heard = true, c.liveness.heardAt
+			cand.Unanswered = c.liveness.unanswered(now, &c.rtt)
+			demand = cand.Measure.Used
+		}
+		candidates = append(candidates, cand)
+	}
+	ps.choice = ps.chooser.Choose(now, c.endpoint, demand, candidates, c.links.random64())
+	if to := ps.choice.Path; to != c.endpoint && to.IsValid() {
+		c.move(now, to)
+		return
+	}
+	if at, ok := ps.chooser.NeedTrain(now, c.endpoint, candidates); ok && c.busy(now) {
+		c.sendTrain(now, at)
+	}
+}
+
+// busy reports whether data went over the link lately: only then is a better way worth a train.
+func (c *conn) busy(now time.Time) bool {
+	k := c.links.links[c.router]
+	return k != nil && !k.used.IsZero() && now.Sub(k.used) < busyFor
+}
+
+// onUse takes the leader's word that it sends over the way that this frame came by.
+func (c *conn) onUse(now time.Time, from netip.AddrPort, u frame.Use) {
+	ps := &c.paths
+	if c.leads() || u.Order < ps.order || u.Order == 0 {
+		return
+	}
+	ps.order = u.Order
+	if from == c.endpoint {
+		c.put(frame.Used{Order: u.Order}.Append(nil))
+		return
+	}
+	w := c.way(from)
+	if w == nil {
+		w = c.addWay(now, from, false)
+		w.in += challengeBytes // at least as long as what brought it
+	}
+	if w.validated() && now.Sub(w.heard) < wayForget {
+		c.move(now, from)
+		c.put(frame.Used{Order: u.Order}.Append(nil))
+		return
+	}
+	w.use = u.Order
+	w.tries = min(w.tries, challengeTries-1)
+	c.challenge(now, w)
+}
+
+// onUsed takes the other side's word that it follows.
+func (c *conn) onUsed(from netip.AddrPort, u frame.Used) {
+	if c.leads() && u.Order == c.paths.order {
+		c.paths.used = true
+	}
+}
+
+// tellCandidates tells the peer where else we may be found. Each side asks what it is told as soon as it
+// hears of it, so that both send at about the same time and open the translators and firewalls
+// between them for each other: hole punching (RFC 5128, Section 3.3), with the relay that carries
+// this frame as the go-between.
+func (c *conn) tellCandidates(now time.Time) {
+	ps := &c.paths
+	ps.tellDue = time.Time{}
+	l := c.links
+	if l.cfg.Candidates == nil {
+		return
+	}
+	endpoints, relays := l.cfg.Candidates(c.router)
+	ps.told = now
+	ps.tells++
+	if len(endpoints)+len(relays) > 0 {
+		c.put(frame.Candidates{Endpoints: endpoints, Relays: relays}.Append(nil))
+	}
+	if path.KindOf(c.endpoint) != path.Direct {
+		ps.tellDue = now.Add(min(tellRetryMin<<min(ps.tells, 8), tellRetryMax))
+	}
+}
+
+// onCandidates takes where the peer may be found. It is a member whose word we take only as a hint of
+// where to ask: at most waysMax addresses, each asked challengeTries times.
+func (c *conn) onCandidates(now time.Time, f frame.Candidates) {
+	l := c.links
+	for _, at := range f.Endpoints {
+		if l.cfg.Punchable != nil && !l.cfg.Punchable(at) {
+			continue
+		}
+		c.offer(now, at)
+		if w := c.way(at); w != nil && !w.validated() {
+			w.tries, w.next = 0, now
+			c.challenge(now, w)
+		}
+	}
+	if len(f.Relays) > 0 {
+		l.emit(Relays{Router: c.router, Relays: f.Relays})
+	}
+	// The peer's question would meet our translator alone if we did not say now where we are.
+	if c.paths.told.IsZero() || now.Sub(c.paths.told) >= tellPause {
+		c.tellCandidates(now)
+	}
+}
+
+// Offer names paths to a router: as if they stood in its link record. They are tried when a link is
+// wanted, and stand by for one that is up.
+func (l *Links) Offer(now time.Time, router tables.RouterID, paths ...netip.AddrPort) []Action {
+	l.begin(now)
+	if k := l.enrolled(router); k != nil {
+		for _, at := range paths {
+			k.addOffer(at)
+			if k.conn != nil {
+				k.conn.offer(now, at)
+			}
+		}
+		if k.dial != nil && k.conn == nil {
+			k.dial.next = now
+		}
+		l.touch(k)
+	}
+	return l.end()
+}
+
+// Lost takes note that a path leads nowhere any more. Whatever link used it looks for another at once.
+func (l *Links) Lost(now time.Time, at netip.AddrPort) []Action {
+	l.begin(now)
+	for _, k := range l.links {
+		k.dropOffer(at)
+		if k.good == at {
+			k.good = netip.AddrPort{}
+		}
+		if k.conn != nil && k.conn.way(at) != nil {
+			k.conn.lose(now, at)
+			if k.conn.endpoint != at {
+				k.conn.dropWay(at)
+			}
+			l.touch(k)
+		}
+	}
+	return l.end()
+}
+
+// lostRelay is Lost for every path through a router whose link has gone down.
+func (l *Links) lostRelay(now time.Time, relay tables.RouterID) {
+	for _, k := range l.links {
+		if k.conn == nil {
+			continue
+		}
+		at := path.Relay(relay, k.router)
+		if k.conn.way(at) != nil {
+			k.conn.lose(now, at)
+			l.touch(k)
+		}
+	}
+}
+
+// Tell sends a frame that is not about the link itself to a router, once, if there is a link.
+func (l *Links) Tell(now time.Time, router tables.RouterID, frames []byte) []Action {
+	l.begin(now)
+	if k := l.links[router]; k != nil && k.conn != nil {
+		k.used = now
+		k.conn.put(frames)
+		k.conn.liveness.sentData(now)
+		l.touch(k)
+	}
+	return l.end()
+}
