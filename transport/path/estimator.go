@@ -1,0 +1,325 @@
+package path
+
+import "time"
+
+// Limits of the estimator. All are spans of virtual time: the caller passes the clock.
+const (
+	// windowSpan is how much of the receiver's time one sample of the rate covers: several
+	// reports, so that one late report moves it little, and short against the ten seconds in
+	// which traffic must leave a path that collapsed.
+	windowSpan = time.Second
+
+	// windowsKept bounds the average: ten seconds, what a user calls "the speed now".
+	windowsKept = 10
+
+	// gapMax ends a window: traffic that stopped for so long says nothing about the path.
+	gapMax = 2 * time.Second
+
+	// usedFresh is how long after the last report the path is believed to carry something.
+	usedFresh = 2500 * time.Millisecond
+
+	// lossSpan is how far back lost data packets count.
+	lossSpan = 5 * time.Second
+
+	// lossPackets is the least number of data packets that says something about loss.
+	lossPackets = 20
+
+	// rttBucket is half the window of the minimum round trip: a queue of our own making drains
+	// within it (a loss-based flow halves), and a new route is learnt within two of them.
+	rttBucket = time.Minute
+
+	// queueShare and queueLeast say when a round trip shows a queue: more than the minimum by an
+	// eighth and by two milliseconds. BBR leaves startup at a quarter more; a bottleneck with a
+	// buffer of half a bandwidth-delay product never shows that. Two milliseconds are the jitter of a
+	// user-space receiver that reads in batches.
+	queueShare = 8
+	queueLeast = 2 * time.Millisecond
+
+	// rateFresh is the age at which a rate decays to unknown: paths of the public Internet keep their
+	// available bandwidth for minutes, not hours (Zhang, Duffield, Paxson, Shenker: "On the
+	// constancy of Internet path properties", 2001).
+	rateFresh = 10 * time.Minute
+
+	// trafficFirm is how long a train does not replace what full traffic measured.
+	trafficFirm = time.Minute
+
+	// rateMax is the most that a report may claim. What claims more is a broken clock.
+	rateMax = 100_000_000_000
+
+	// probesKept and probeSpan bound the memory of probes.
+	probesKept = 32
+	probeSpan  = 2 * time.Minute
+
+	// cleanProbes is how many answered probes in a row forget the loss that data once saw: at 5 %
+	// loss so many are answered in one of twenty tries.
+	cleanProbes = 60
+)
+
+// A Delivery is one receive report of the far side (frame "delivered"), cumulative over the session.
+type Delivery struct {
+	Bytes   uint64 // bytes of inner packets opened
+	Packets uint64 // packets opened, each once
+	Highest uint64 // sum over lanes of the highest counter opened plus one
+	Clock   uint64 // the receiver's clock in microseconds, any origin
+}
+
+// A TrainReport is what the far side says about a train of back-to-back datagrams: see TrainRecord.
+type TrainReport struct {
+	Sent     int           // datagrams that were sent
+	Received int           // of them arrived
+	Bytes    int           // bytes that arrived within Span, without what came at its first instant
+	Span     time.Duration // time over which Bytes arrived
+}
+
+// A RateKind says how far a rate can be believed.
+type RateKind uint8
+
+// The kinds of rates.
+const (
+	RateUnknown  RateKind = iota // nothing fresh is known
+	RateAtLeast                  // a lower bound: the path was not seen full
+	RateEstimate                 // the path was full, or a train was spread by it
+)
+
+// String returns the word that status output shows.
+func (k RateKind) String() string {
+	switch k {
+	case RateAtLeast:
+		return "at least"
+	case RateEstimate:
+		return "estimate"
+	}
+	return "unknown"
+}
+
+// A Source says what a rate was measured with.
+type Source uint8
+
+// The sources of rates.
+const (
+	ByNothing Source = iota
+	ByTraffic        // from packets that flowed anyway
+	ByTrain          // from a train
+)
+
+// String returns the word that status output shows.
+func (s Source) String() string {
+	switch s {
+	case ByTraffic:
+		return "traffic"
+	case ByTrain:
+		return "train"
+	}
+	return "nothing"
+}
+
+// A Rate is a bandwidth, and why it is believed.
+type Rate struct {
+	Bits int64 // bits per second of inner packets
+	Kind RateKind
+	By   Source
+	At   time.Time // when it was measured
+}
+
+// A Measure is what is known about one path.
+type Measure struct {
+	RTT    time.Duration // smoothed (RFC 6298), queues included; 0: not measured
+	RTTMin time.Duration // the least of the last one to two minutes; 0: not measured
+	Loss   float64       // share of packets that do not arrive, 0 to 1
+	Rate   Rate
+	Used   int64 // bits per second that the far side receives now
+	Spare  int64 // Rate less Used; as trustworthy as Rate
+	Full   bool  // traffic filled the path in the last seconds: Loss is partly of our own making
+}
+
+// An Estimator says what one path gives, from the packets that flow. The zero value is ready. It
+// allocates nothing and is not safe for concurrent use.
+type Estimator struct {
+	last   Delivery // the newest report
+	lastAt time.Time
+	based  bool
+
+	open     window // collects reports
+	ring     [windowsKept]window
+	ringNext int
+
+	srtt     time.Duration
+	rttNow   time.Duration // least of the bucket that is filled
+	rttOld   time.Duration // least of the bucket before
+	rttSince time.Time     // when the bucket was begun
+
+	rate Rate
+
+	probes     [probesKept]probe
+	probesNext int
+	lossSeen   float64 // what data lost when it last flowed
+	lossSeenAt time.Time
+	clean      int // probes answered in a row since
+
+	trainBits int64 // what the train before said
+	trainAt   time.Time
+}
+
+// A probe is the outcome of one probe.
+type probe struct {
+	at   time.Time // zero: none
+	lost bool
+}
+
+// Rebase says that the path begins to carry traffic, or that the session changed: differences start
+// from d.
+func (e *Estimator) Rebase(d Delivery) {
+	e.last, e.based, e.lastAt, e.open = d, true, time.Time{}, window{}
+}
+
+// Delivered takes a receive report. rtt is the round trip measured with it, 0 if none was.
+func (e *Estimator) Delivered(now time.Time, d Delivery, rtt time.Duration) {
+	if rtt > 0 {
+		e.sampleRTT(now, rtt)
+	}
+	last, lastAt := e.last, e.lastAt
+	if !e.based || d.Bytes < last.Bytes || d.Packets < last.Packets || d.Highest < last.Highest {
+		// A report that was overtaken comes again later; a new session begins anew.
+		if !e.based || d.Clock >= last.Clock {
+			e.Rebase(d)
+			e.lastAt = now
+		}
+		return
+	}
+	if d.Clock <= last.Clock {
+		return
+	}
+	e.last, e.lastAt = d, now
+	i := interval{
+		span:  e.spanOf(d.Clock-last.Clock, now, lastAt),
+		bytes: d.Bytes - last.Bytes, packets: d.Packets - last.Packets, sent: d.Highest - last.Highest,
+	}
+	if lastAt.IsZero() || i.span > gapMax || i.implausible() {
+		e.open = window{}
+		return
+	}
+	e.open.add(i, rtt, e.queued(rtt))
+	if e.open.span >= windowSpan {
+		e.close(now)
+	}
+}
+
+// spanOf returns the time between two reports: by the receiver's clock, which neither batches nor
+// queues on the way back distort, unless it disagrees with ours by more than they can explain.
+func (e *Estimator) spanOf(clock uint64, now, lastAt time.Time) time.Duration {
+	span := time.Duration(min(clock, uint64(time.Hour/time.Microsecond))) * time.Microsecond
+	return span
+}
+
+// Probed says that a probe on the path was answered after rtt, or lost.
+func (e *Estimator) Probed(now time.Time, rtt time.Duration, lost bool) {
+	e.probes[e.probesNext] = probe{now, lost}
+	e.probesNext = (e.probesNext + 1) % probesKept
+	if lost {
+		e.clean = 0
+		return
+	}
+	e.clean = min(e.clean+1, cleanProbes)
+	if rtt > 0 {
+		e.sampleRTT(now, rtt)
+	}
+}
+
+// Measure returns what is known now.
+func (e *Estimator) Measure(now time.Time) Measure {
+	m := Measure{RTT: e.srtt, RTTMin: e.rttMin(), Loss: e.loss(now), Rate: e.rate}
+	if m.Rate.Kind != RateUnknown && now.Sub(m.Rate.At) > rateFresh {
+		m.Rate = Rate{}
+	}
+	if w := e.newest(0); now.Sub(w.at) <= usedFresh {
+		m.Used = w.bits()
+	}
+	for i := range e.ring {
+		w := &e.ring[i]
+		m.Full = m.Full || w.full && now.Sub(w.at) <= lossSpan
+	}
+	m.Spare = max(0, m.Rate.Bits-m.Used)
+	return m
+}
+
+// sampleRTT takes one round trip.
+func (e *Estimator) sampleRTT(now time.Time, rtt time.Duration) {
+	if e.srtt == 0 {
+		e.srtt = rtt
+	}
+	// "SRTT <- (1 - alpha) * SRTT + alpha * R'" with alpha 1/8
+	// https://www.rfc-editor.org/rfc/rfc6298#section-2
+	e.srtt += (rtt - e.srtt) / 8
+	if e.rttSince.IsZero() || now.Sub(e.rttSince) >= rttBucket {
+		e.rttOld = e.rttNow
+		if now.Sub(e.rttSince) >= 2*rttBucket {
+			e.rttOld = 0
+		}
+		e.rttNow, e.rttSince = rtt, now
+	}
+	e.rttNow = min(e.rttNow, rtt)
+}
+
+// rttMin returns the least round trip of the last one to two buckets.
+func (e *Estimator) rttMin() time.Duration {
+	if e.rttOld == 0 {
+		return e.rttNow
+	}
+	return min(e.rttNow, e.rttOld)
+}
+
+// queued reports whether a round trip shows a queue.
+func (e *Estimator) queued(rtt time.Duration) bool {
+	least := e.rttMin()
+	return rtt > least+max(least/queueShare, queueLeast)
+}
+
+// loss returns the recent loss: of data if enough flowed, else of probes and of what data saw when
+// it last flowed here.
+func (e *Estimator) loss(now time.Time) float64 {
+	if p, ok := e.dataLoss(now); ok {
+		return p
+	}
+	n, lost := 0, 0
+	for i := range e.probes {
+		p := &e.probes[i]
+		if p.at.IsZero() || now.Sub(p.at) > probeSpan {
+			continue
+		}
+		n++
+		if p.lost {
+			lost++
+		}
+	}
+	p := 0.0
+	if lost > 1 {
+		// One lost probe is an accident; with few probes the share would be absurd.
+		p = float64(lost-1) / float64(n)
+	}
+	if e.lossSeen > p && e.clean < cleanProbes && now.Sub(e.lossSeenAt) <= rateFresh {
+		seen := e.lossSeen
+		if e.clean > 0 {
+			// The rule of three: n successes leave at most 3/n of failures (95 %).
+			seen = min(seen, 3/float64(e.clean))
+		}
+		p = max(p, seen)
+	}
+	return p
+}
+
+// dataLoss returns the loss of data of the last seconds, false if too little flowed.
+func (e *Estimator) dataLoss(now time.Time) (float64, bool) {
+	var sent, packets uint64
+	for i := range e.ring {
+		if w := &e.ring[i]; w.span > 0 && now.Sub(w.at) <= lossSpan {
+			sent, packets = sent+w.sent, packets+w.packets
+		}
+	}
+	if sent < lossPackets {
+		return 0, false
+	}
+	if packets >= sent { // what was reordered out of an earlier window
+		return 0, true
+	}
+	return float64(sent-packets) / float64(sent), true
+}
