@@ -52,6 +52,7 @@ var rooms = map[string]room{
 	"node/config":              {homes: "github.com/BurntSushi/toml"},
 	"node/control":             {imports: "tables", homes: "golang.org/x/sys golang.org/x/net"},
 	"node/forward":             {pure: true, imports: "tables tables/fib"},
+	"node/relay":               {pure: true, imports: "tables"},
 	"node/state":               {homes: "golang.org/x/sys"},
 	"tests/impair":             {homes: "golang.org/x/sys"},
 	"tests/netns":              {imports: "node/capture/netnstest tests/impair"},

@@ -1,0 +1,268 @@
+package relay
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/vine-mesh/vine/tables"
+)
+
+// quantum is what each client with something to send gets in a round, in bytes. No packet of a usual
+// size is larger, so every round passes one packet of each client at least, and the work for a packet
+// does not depend on the number of clients (Shreedhar and Varghese, 1995).
+const quantum = 2048
+
+// queueLimits: a client waits at most 200 ms, more than the round trip of most paths and less than a
+// TCP sender's least timeout (RFC 6298, Section 2.4: 1 s); 256 KiB in that time are 10 Mb/s. All
+// together are 100 clients at their bound. The bound on packets is for the smallest ones, which cost
+// more memory than their bytes.
+var queueLimits = limits{age: 200 * time.Millisecond, clientBytes: 256 << 10, clientPackets: 2048, bytes: 24 << 20}
+
+// burst is how long a Queue saves up its rate: what the caller's timer may be late.
+const burst = 10 * time.Millisecond
+
+// A Queue shares the sending rate of a queue-VR among its clients: deficit round robin (Shreedhar and
+// Varghese, Efficient fair queuing using deficit round robin, 1995) over clients by bytes. A client
+// is whom a packet is charged to; the caller decides who that is.
+//
+// Without a rate nothing ever waits: Push says so for every packet. With one, a packet that finds
+// nothing waiting and the rate not used up is to be sent at once; others wait for Pop. The packets of
+// a client stay in order.
+//
+// What waits is bounded for each client, and for all: a client may use no more than what is left
+// free (dynamic thresholds, Choudhury and Hahne, 1998), so that however many are greedy, there is
+// room for one more. A client beyond its bounds loses its own oldest packets.
+//
+// NewQueue makes one. Once as many packets have waited as ever will, it allocates nothing.
+type Queue struct {
+	limits limits
+	unfair bool // everything is charged to one client: for tests that must fail without fairness
+
+	rate   float64   // bytes/s; 0: no limit
+	tokens float64   // bytes that may go now; negative when a packet took more than was there
+	filled time.Time // when tokens were right
+
+	clients map[tables.RouterID]*waiting
+	last    *waiting // the round is a ring; last.next has its turn; nil if nothing waits
+	begun   bool     // last.next has got its quantum for this turn
+	bytes   int      // that wait
+	pool    pool
+	refused uint64 // packets of clients beyond clientsMax
+}
+
+// NewQueue returns an empty queue with a rate in bits/s, 0 for no limit.
+func NewQueue(rate float64) *Queue {
+	q := &Queue{limits: queueLimits, clients: map[tables.RouterID]*waiting{}}
+	q.SetRate(time.Time{}, rate)
+	return q
+}
+
+// SetRate changes the rate, in bits/s, 0 for no limit. What waits is then to be popped at once.
+func (q *Queue) SetRate(now time.Time, rate float64) {
+	if !(rate > 0) || math.IsInf(rate, 0) {
+		rate = 0
+	}
+	q.refill(now)
+	q.rate = rate / 8
+	q.tokens = min(q.tokens, q.depth())
+}
+
+// depth is the most that is saved up: burst, and one packet at least, or slow queues would lose
+// rate between two calls.
+func (q *Queue) depth() float64 { return max(q.rate*burst.Seconds(), quantum) }
+
+func (q *Queue) refill(now time.Time) {
+	if d := now.Sub(q.filled).Seconds(); d > 0 {
+		q.tokens = min(q.tokens+d*q.rate, q.depth())
+	}
+	q.filled = now // also when the clock went back: nothing is gained, nothing waits for the old time
+}
+
+// Push takes a packet of a client. If it returns true, the caller has to send the packet now, and it
+// was not kept; else the queue has copied or dropped it.
+func (q *Queue) Push(now time.Time, client tables.RouterID, packet []byte) (sendNow bool) {
+	w := q.client(client)
+	if w == nil || len(packet) > packetMax {
+		q.refused++
+		return false
+	}
+	if q.rate == 0 && q.last == nil {
+		w.sent(len(packet))
+		return true
+	}
+	q.refill(now)
+	if q.last == nil && q.tokens > 0 {
+		q.tokens -= float64(len(packet))
+		w.sent(len(packet))
+		return true
+	}
+	q.dropOld(now, w)
+	for w.count > 0 && q.full(w, len(packet)) {
+		q.drop(w)
+	}
+	if q.full(w, len(packet)) {
+		w.dropped++
+		q.leaveIfEmpty(w)
+		return false
+	}
+	w.add(held{q.pool.copyOf(packet), now})
+	q.bytes += len(packet)
+	if w.next == nil {
+		q.enter(w)
+	}
+	return false
+}
+
+func (q *Queue) client(id tables.RouterID) *waiting {
+	if q.unfair {
+		id = 0
+	}
+	w := q.clients[id]
+	if w == nil && len(q.clients) < clientsMax {
+		w = &waiting{client: id}
+		q.clients[id] = w
+	}
+	return w
+}
+
+// full reports whether n more bytes are beyond the bounds of a client.
+func (q *Queue) full(w *waiting, n int) bool {
+	return w.count >= q.limits.clientPackets || w.bytes+n > min(q.limits.clientBytes, q.limits.bytes-q.bytes-n)
+}
+
+func (q *Queue) drop(w *waiting) {
+	h := w.take()
+	w.dropped++
+	q.bytes -= len(h.packet)
+	q.pool.recycle(h.packet)
+}
+
+func (q *Queue) dropOld(now time.Time, w *waiting) {
+	for w.count > 0 && now.Sub(w.oldest().at) > q.limits.age {
+		q.drop(w)
+	}
+}
+
+// enter puts a client at the end of the round.
+func (q *Queue) enter(w *waiting) {
+	w.deficit = 0
+	if q.last == nil {
+		w.next = w
+		q.begun = false
+	} else {
+		w.next, q.last.next = q.last.next, w
+	}
+	q.last = w
+}
+
+// leaveIfEmpty takes a client that has lost its last packet out of the round, whoever's turn it is.
+func (q *Queue) leaveIfEmpty(w *waiting) {
+	if w.count > 0 || w.next == nil {
+		return
+	}
+	before := w
+	for before.next != w {
+		before = before.next
+	}
+	if q.last.next == w {
+		q.begun = false
+	}
+	if q.last == w {
+		q.last = before
+	}
+	before.next = w.next
+	if w.next == w {
+		q.last = nil
+	}
+	w.next = nil
+}
+
+// turn passes the turn on: to the end of the round, or out of it if nothing is left.
+func (q *Queue) turn() {
+	w := q.last.next
+	q.begun = false
+	switch {
+	case w.count > 0:
+		q.last = w
+		return
+	case w.next == w:
+		q.last = nil
+	default:
+		q.last.next = w.next
+	}
+	w.next = nil
+	w.deficit = 0
+}
+
+// Pop writes packets whose turn it is into the given slice and returns how many. The caller has to
+// send them now. They are valid until the next call of Pop.
+func (q *Queue) Pop(now time.Time, into []Packet) int {
+	q.pool.returned()
+	q.refill(now)
+	n := 0
+	for n < len(into) && q.last != nil && (q.rate == 0 || q.tokens > 0) {
+		w := q.last.next
+		q.dropOld(now, w)
+		if !q.begun {
+			q.begun = true
+			w.deficit += quantum
+		}
+		if w.count == 0 || len(w.oldest().packet) > w.deficit {
+			q.turn()
+			continue
+		}
+		h := w.take()
+		w.deficit -= len(h.packet)
+		q.bytes -= len(h.packet)
+		q.tokens -= float64(len(h.packet))
+		w.sent(len(h.packet))
+		q.pool.out = append(q.pool.out, h.packet)
+		into[n] = Packet{w.client, h.packet}
+		n++
+		if w.count == 0 {
+			q.turn()
+		}
+	}
+	return n
+}
+
+// Next returns when Pop will have something, zero if nothing waits.
+func (q *Queue) Next() time.Time {
+	switch {
+	case q.last == nil:
+		return time.Time{}
+	case q.rate == 0 || q.tokens > 0:
+		return q.filled
+	}
+	// One nanosecond more, or rounding down would wake the caller just before.
+	return q.filled.Add(time.Duration(-q.tokens/q.rate*float64(time.Second)) + 1)
+}
+
+// Drop forgets a client and what waits for it.
+func (q *Queue) Drop(client tables.RouterID) {
+	w := q.clients[client]
+	if w == nil {
+		return
+	}
+	for w.count > 0 {
+		q.drop(w)
+	}
+	q.leaveIfEmpty(w)
+	delete(q.clients, client)
+}
+
+// Status returns the clients, sorted, and how many packets were refused because there were too many
+// clients or the packet was too large.
+func (q *Queue) Status() (clients []ClientStatus, refused uint64) {
+	return statuses(q.clients), q.refused
+}
+
+func statuses(clients map[tables.RouterID]*waiting) []ClientStatus {
+	list := make([]ClientStatus, 0, len(clients))
+	for _, w := range clients {
+		list = append(list, w.status())
+	}
+	slices.SortFunc(list, func(a, b ClientStatus) int { return int(int64(a.Client) - int64(b.Client)) })
+	return list
+}
