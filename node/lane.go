@@ -12,6 +12,7 @@ import (
 	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/frame"
+	"github.com/vine-mesh/vine/transport/path"
 	"github.com/vine-mesh/vine/transport/secure"
 	"github.com/vine-mesh/vine/transport/underlay"
 )
@@ -27,12 +28,16 @@ const (
 type snapshot struct {
 	forward *forward.Snapshot
 	peers   map[tables.RouterID]*sendPeer
+	hops    map[tables.RouterID]*hopPeer // routers that we have a link with, over which others can be reached
+	relays  bool                         // we relay for others
 }
 
 // A sendPeer says how data goes to one router: the live part of an NSKT entry (dissertation
 // table 3-6). It is immutable but for used, which the control loop clears.
 type sendPeer struct {
-	endpoint netip.AddrPort
+	router   tables.RouterID
+	endpoint netip.AddrPort // the path; when it is relayed, hop says where the datagram goes
+	hop      *hopPeer       // nil: no relay
 	sender   *secure.Sender
 	index    map[tables.VNID]uint32
 	used     *atomic.Bool // data was sealed since the control loop looked
@@ -43,8 +48,8 @@ type grant struct {
 	router   tables.RouterID
 	vn       tables.VNID
 	receiver *secure.Receiver
-	endpoint netip.AddrPort // where the router's data should come from
-	used     *atomic.Bool   // data was opened since the control loop looked
+	endpoint netip.AddrPort // the path that the router's data should come by
+	used     *atomic.Bool   // data came by that path since the control loop looked
 	roamed   *atomic.Bool   // the control loop was told of another source address
 }
 
@@ -213,13 +218,42 @@ func (l *sealer) put(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byte,
 		l.flush()
 	}
 	dg := &l.out[l.used]
-	sealed, ok := peer.sender.Seal(dg.Buf[:0], index, meta, vn, inner)
+	room := peer.room()
+	sealed, ok := peer.sender.Seal(dg.Buf[room:room], index, meta, vn, inner)
 	if !ok {
 		l.n.spent.Add(1)
 		return
 	}
-	dg.N, dg.Addr = len(sealed), peer.endpoint
 	l.used++
+	l.address(dg, peer, vn, len(sealed))
+}
+
+// room is how much a relay header takes in front of a sealed packet for the peer.
+func (p *sendPeer) room() int {
+	if path.KindOf(p.endpoint) == path.Relayed {
+		return frame.RelayHeaderLen
+	}
+	return 0
+}
+
+// address makes the sealed packet of n bytes in dg ready to go to a peer: straight, or in a relay
+// datagram. A relay whose link has just gone gets nothing: N is zero.
+func (l *sealer) address(dg *underlay.Datagram, peer *sendPeer, vn tables.VNID, n int) {
+	dg.N, dg.Addr = n, peer.endpoint
+	if peer.room() == 0 {
+		return
+	}
+	dg.N = 0
+	if peer.hop == nil {
+		l.n.unrelayed.Add(1)
+		return
+	}
+	whole, ok := peer.hop.sender.Wrap(dg.Buf[:frame.RelayHeaderLen+n], frame.RelayQueue, vn, l.n.self.Router, peer.router)
+	if !ok {
+		l.n.spent.Add(1)
+		return
+	}
+	dg.N, dg.Addr = len(whole), peer.hop.endpoint
 }
 
 // split seals packet as two datagrams with consecutive counters.
@@ -229,32 +263,34 @@ func (l *sealer) split(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byt
 	}
 	a, b := &l.out[l.used], &l.out[l.used+1]
 	first, _ := forward.Split(packet)
-	sealedA, sealedB, ok := peer.sender.SealSplit(a.Buf[:0], b.Buf[:0], index, meta, vn, packet, len(first))
+	room := peer.room()
+	sealedA, sealedB, ok := peer.sender.SealSplit(a.Buf[room:room], b.Buf[room:room], index, meta, vn, packet, len(first))
 	if !ok {
 		l.n.spent.Add(1)
 		return
 	}
-	a.N, a.Addr = len(sealedA), peer.endpoint
-	b.N, b.Addr = len(sealedB), peer.endpoint
 	l.used += 2
+	l.address(a, peer, vn, len(sealedA))
+	l.address(b, peer, vn, len(sealedB))
 }
 
 func (l *sealer) flush() {
 	if l.used == 0 {
 		return
 	}
-	l.n.socket.WriteBatch(l.out[:l.used])
+	l.n.write(l.out[:l.used])
 	l.n.sent.Add(uint64(l.used))
 	l.used = 0
 }
 
-// receiveLane reads the underlay socket: data is opened, checked and injected; gossip is opened
-// and handed on; what passes the gate goes to the control loop; all else is dropped, counted,
+// receiveLane reads a socket: data is opened, checked and injected; what is to be relayed goes on; gossip is
+// opened and handed on; what passes the gate goes to the control loop; all else is dropped, counted,
 // without an answer. It runs until the socket is closed.
-func (n *Node) receiveLane() error {
+func (n *Node) receiveLane(socket underlay.Socket) error {
 	lane := newReceiveLane(n)
+	lane.streams = socket != n.socket
 	for {
-		count, err := n.socket.ReadBatch(lane.in)
+		count, err := socket.ReadBatch(lane.in)
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return nil
@@ -265,13 +301,17 @@ func (n *Node) receiveLane() error {
 	}
 }
 
+// Lanes of several sockets take turns, batch by batch (Node.receiving): replay windows, the joiner and
+// the gossip pieces belong to one of them at a time.
 type receiveLane struct {
-	n      *Node
-	in     []underlay.Datagram
-	plain  [][]byte   // one buffer for each datagram of a batch
-	joined [][]byte   // one for each packet that two pieces make
-	out    [][][]byte // packets to inject, by attachment
-	join   *forward.Joiner
+	n       *Node
+	streams bool // it reads the stream connections
+	in      []underlay.Datagram
+	onward  []underlay.Datagram // to be relayed: views of in
+	plain   [][]byte            // one buffer for each datagram of a batch
+	joined  [][]byte            // one for each packet that two pieces make
+	out     [][][]byte          // packets to inject, by attachment
+	join    *forward.Joiner
 }
 
 func newReceiveLane(n *Node) *receiveLane {
@@ -284,27 +324,49 @@ func newReceiveLane(n *Node) *receiveLane {
 }
 
 func (l *receiveLane) step(count int) {
-	snap := l.n.snapshot.Load()
-	grants := *l.n.grants.Load()
-	now := time.Now()
+	l.n.receiving.Lock()
+	defer l.n.receiving.Unlock()
+	in := arrived{snapshot: l.n.snapshot.Load(), grants: *l.n.grants.Load(), hops: *l.n.hops.Load(), now: time.Now()}
 	for i := range l.in[:count] {
 		dg := &l.in[i]
-		b := dg.Buf[:dg.N]
-		switch {
-		case len(b) == 0:
-		case frame.Type(b[0]) == frame.TypeData:
-			l.data(snap, grants, b, dg.Addr, i)
-		case frame.Type(b[0]) == frame.TypeGossip:
-			l.n.gossipArrived(now, b)
-		default:
-			l.n.controlArrived(now, dg.Addr, b)
+		if !l.streams && path.Reserved(dg.Addr.Addr()) {
+			l.n.forged.Add(1) // nobody is there
+			continue
 		}
+		l.datagram(&in, dg.Buf[:dg.N], dg.Addr, i)
+	}
+	if len(l.onward) > 0 {
+		l.n.write(l.onward)
+		l.onward = l.onward[:0]
 	}
 	for at, packets := range l.out {
 		if len(packets) > 0 {
 			l.n.attachments[at].inject(packets)
 			l.out[at] = packets[:0]
 		}
+	}
+}
+
+// arrived is what one batch is judged by.
+type arrived struct {
+	snapshot *snapshot
+	grants   map[uint32]grant
+	hops     map[uint32]hop
+	now      time.Time
+}
+
+// datagram takes datagram i of the batch, or what was in it, come over a path.
+func (l *receiveLane) datagram(in *arrived, b []byte, from netip.AddrPort, i int) {
+	switch {
+	case len(b) == 0:
+	case frame.Type(b[0]) == frame.TypeData:
+		l.data(in.snapshot, in.grants, b, from, i)
+	case frame.Type(b[0]) == frame.TypeGossip:
+		l.n.gossipArrived(in.now, from, b)
+	case frame.Type(b[0]) == frame.TypeRelay:
+		l.relay(in, b, from, i)
+	default:
+		l.n.controlArrived(in.now, from, b)
 	}
 }
 
@@ -331,11 +393,12 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 		return
 	}
 	n.received.Add(1)
-	if !g.used.Load() {
-		g.used.Store(true)
-		n.hint()
-	}
-	if from != g.endpoint && !g.roamed.Swap(true) {
+	if from == g.endpoint {
+		if !g.used.Load() {
+			g.used.Store(true)
+			n.hint()
+		}
+	} else if !g.roamed.Swap(true) {
 		n.roamed(g.router, from)
 	}
 	if header.Meta[0]&frame.MetaSplit != 0 {

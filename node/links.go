@@ -12,13 +12,17 @@ import (
 
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
+	"github.com/vine-mesh/vine/transport/path"
 )
 
 // peerOf returns the state for a router, made on demand.
 func (l *loop) peerOf(id tables.RouterID) *peer {
 	p := l.peers[id]
 	if p == nil {
-		p = &peer{sent: new(atomic.Bool), got: new(atomic.Bool), roamed: new(atomic.Bool), grants: map[uint32]grant{}}
+		p = &peer{
+			sent: new(atomic.Bool), got: new(atomic.Bool), roamed: new(atomic.Bool), missed: new(atomic.Bool),
+			served: new(served), grants: map[uint32]grant{},
+		}
 		l.peers[id] = p
 	}
 	return p
@@ -136,7 +140,7 @@ func (l *loop) stopSending(id tables.RouterID) {
 func (l *loop) channels(a transport.Channels) {
 	p := l.peerOf(a.Router)
 	p.endpoint = a.Endpoint
-	p.send = &sendPeer{endpoint: a.Endpoint, sender: a.Sender, index: a.Index, used: p.sent}
+	p.send = &sendPeer{router: a.Router, endpoint: a.Endpoint, sender: a.Sender, index: a.Index, used: p.sent}
 	l.publishPeers()
 	l.release(p)
 }
@@ -148,12 +152,13 @@ func (l *loop) release(p *peer) {
 		return
 	}
 	s := newSealer(l.n, len(p.packets))
+	send := l.n.snapshot.Load().peers[p.send.router]
 	p.packets = slices.DeleteFunc(p.packets, func(w waitingPacket) bool {
-		index := p.send.index[w.decision.VN]
+		index := send.index[w.decision.VN]
 		if index == 0 {
 			return false
 		}
-		s.seal(p.send, index, w.decision, w.packet)
+		s.seal(send, index, w.decision, w.packet)
 		l.waiting--
 		return true
 	})
@@ -168,8 +173,8 @@ func (l *loop) moved(a transport.Moved) {
 		next := *p.send
 		next.endpoint = a.Endpoint
 		p.send = &next
-		l.publishPeers()
 	}
+	l.publishPeers()
 	for index, g := range p.grants {
 		g.endpoint = a.Endpoint
 		p.grants[index] = g
@@ -195,15 +200,27 @@ func (l *loop) withdrawn(a transport.Withdrawn) {
 	l.publishGrants()
 }
 
-// publishPeers gives the lanes a snapshot with the same tables and the present channels.
+// publishPeers gives the lanes a snapshot of the compiled tables and the present channels and hops.
 func (l *loop) publishPeers() {
-	next := *l.n.snapshot.Load()
+	next := snapshot{relays: l.relays()}
 	next.peers = make(map[tables.RouterID]*sendPeer, len(l.peers))
+	next.hops = make(map[tables.RouterID]*hopPeer, len(l.peers))
 	for id, p := range l.peers {
-		if p.send != nil {
-			next.peers[id] = p.send
+		if p.hop != nil && p.endpoint.IsValid() && path.KindOf(p.endpoint) != path.Relayed {
+			next.hops[id] = &hopPeer{endpoint: p.endpoint, sender: p.hop, served: p.served}
 		}
 	}
+	for id, p := range l.peers {
+		if p.send == nil {
+			continue
+		}
+		send := *p.send
+		if relay, _ := path.RelayOf(send.endpoint); relay != 0 {
+			send.hop = next.hops[relay]
+		}
+		next.peers[id] = &send
+	}
+	next.forward = l.compiled.WithPathMTU(l.pathMTUs(l.store.Snapshot()))
 	l.n.snapshot.Store(&next)
 }
 
@@ -250,6 +267,7 @@ func (l *loop) sweep(now time.Time) {
 			l.do(now, l.links.DataReceived(now, id))
 		}
 		p.roamed.Store(false)
+		p.missed.Store(false)
 	}
 	if busy {
 		l.due(now, choreSweep, sweepEvery)

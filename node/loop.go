@@ -9,8 +9,10 @@ import (
 
 	"golang.org/x/sys/cpu"
 
+	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
+	"github.com/vine-mesh/vine/transport/secure"
 )
 
 // A loop is the control state of a VR. One goroutine owns all of it: it takes datagrams, results
@@ -34,6 +36,7 @@ type loop struct {
 	shaken  time.Time // when the last first message was taken from its queue
 
 	installed []tables.Installed
+	compiled  *forward.Snapshot               // of installed
 	onDisk    map[tables.VNID]uint64          // version of each VN whose set is on disk
 	delivers  [][]netip.Prefix                // what Options.Delivers was last told
 	waits     map[tables.Hash][]chan struct{} // who waits for the outcome of a request
@@ -44,6 +47,7 @@ type loop struct {
 	todo     []transport.Action // see do
 	doing    bool
 	observed map[tables.RouterID]netip.AddrPort // where each linked peer sees us
+	hops     map[uint32]hop
 	record   record
 	settings Settings
 }
@@ -60,6 +64,11 @@ type peer struct {
 	got      *atomic.Bool
 	roamed   *atomic.Bool
 	vns      []tables.VNID // what SetChannels was last told
+
+	hop      *secure.HopSender // nil: no link
+	hopIndex uint32
+	served   *served
+	missed   *atomic.Bool // see hop.missed
 }
 
 // A dialWait is somebody who waits for a link with a router.
@@ -105,6 +114,7 @@ func newLoop(n *Node, now time.Time, store *tables.Store) (*loop, error) {
 		waits: map[tables.Hash][]chan struct{}{}, onDisk: map[tables.VNID]uint64{}, streams: map[transport.Stream]*stream{}, peers: map[tables.RouterID]*peer{},
 		observed: map[tables.RouterID]netip.AddrPort{}, settings: n.options.Settings,
 	}
+	l.hops = map[uint32]hop{}
 	l.clerk = newClerk(n)
 	l.backlog = newBacklog(l)
 	l.gossip = newReplication(l, now)
@@ -329,6 +339,18 @@ func (l *loop) do(now time.Time, actions []transport.Action) {
 			l.n.listening.set(a)
 		case transport.Observed:
 			l.observe(now, a)
+		case transport.Hop:
+			l.hop(a)
+		case transport.HopGone:
+			l.hopGone(a.Index)
+		case transport.Unanswered:
+			l.unanswered(now, a.Router)
+		case transport.Degraded:
+			l.degraded(now, a.Router)
+		case transport.Relays:
+			l.offerRelays(now, a.Router, a.Relays)
+		case transport.Asked:
+			l.asked(now, a)
 		}
 	}
 	l.doing = false

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -119,6 +120,9 @@ type Node struct {
 	listening indexes
 	snapshot  atomic.Pointer[snapshot]
 	grants    atomic.Pointer[map[uint32]grant]
+	hops      atomic.Pointer[map[uint32]hop]
+	// receiving is held by a receive lane for one batch.
+	receiving sync.Mutex
 	directory atomic.Pointer[directory]
 
 	counters
@@ -138,6 +142,12 @@ type counters struct {
 	unknown  atomic.Uint64 // datagrams for the links that named no index of theirs
 	waited   atomic.Uint64 // packets dropped while they waited for a link
 	gossiped atomic.Uint64 // gossip datagrams that did not open or came from nobody
+
+	forged    atomic.Uint64 // datagrams that claimed to come from an address that names a path
+	relayed   atomic.Uint64 // relay datagrams passed on
+	unhopped  atomic.Uint64 // relay datagrams that named no hop of ours or whose tag was wrong
+	refused   atomic.Uint64 // relay datagrams that their hop may not send, or that break the rules
+	unrelayed atomic.Uint64 // datagrams for a router that we, or the relay, have no link with
 }
 
 // A waitingPacket has a destination but no channel yet.
@@ -185,6 +195,7 @@ func New(o Options) (*Node, error) {
 	}
 	n.rumours = &rumours{queue: mesh.NewRumours(n.self.Router)}
 	n.grants.Store(&map[uint32]grant{})
+	n.hops.Store(&map[uint32]hop{})
 	if n.gossip, err = newGossip(n); err != nil {
 		return nil, err
 	}
@@ -211,7 +222,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.serve(ctx, g)
 	g.Go(func() error { return n.loop.run(lower) })
 	g.Go(n.loop.clerk.run)
-	g.Go(n.receiveLane)
+	g.Go(func() error { return n.receiveLane(n.socket) })
 	for at := range n.attachments {
 		g.Go(func() error { return n.sendLane(at) })
 	}
@@ -283,11 +294,6 @@ func (n *Node) roamed(router tables.RouterID, from netip.AddrPort) {
 	case n.commands <- func(now time.Time, l *loop) { l.do(now, l.links.Roamed(now, router, from)) }:
 	default: // the next packet says so again once the mark is cleared
 	}
-}
-
-// send sends one datagram. Any goroutine may call it.
-func (n *Node) send(to netip.AddrPort, datagram []byte) {
-	n.socket.WriteBatch([]underlay.Datagram{{Buf: datagram, N: len(datagram), Addr: to}})
 }
 
 // Router returns the VR's router ID and name.

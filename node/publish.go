@@ -9,6 +9,8 @@ import (
 
 	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport/frame"
+	"github.com/vine-mesh/vine/transport/path"
 )
 
 // overhead is what a packet grows by on the underlay, besides the outer IP header: UDP 8, data
@@ -28,12 +30,8 @@ func (l *loop) publish(now time.Time) error {
 		return err
 	}
 	l.keepInstalled(installed)
-	l.installed = installed
-	next := snapshot{forward: compiled}
-	if old := l.n.snapshot.Load(); old != nil {
-		next.peers = old.peers
-	}
-	l.n.snapshot.Store(&next)
+	l.installed, l.compiled = installed, compiled
+	l.publishPeers()
 	l.publishDirectory()
 	l.tellDelivers(view)
 	l.gossip.members(now)
@@ -50,7 +48,6 @@ func (l *loop) compile(view *tables.View, installed []tables.Installed) (*forwar
 	}
 	in := forward.Input{
 		Self: l.n.self.Router, Space: root.Space, Own: ownAddresses(view, l.n.self.Router),
-		PathMTU: map[tables.RouterID]int{},
 	}
 	for _, a := range l.n.options.Attachments {
 		at := forward.Attachment{}
@@ -65,14 +62,6 @@ func (l *loop) compile(view *tables.View, installed []tables.Installed) (*forwar
 	}
 	for _, vn := range installed {
 		in.VNs = append(in.VNs, l.vnInput(view, vn, in.Attachments))
-		for _, set := range vn.Sets {
-			for _, id := range set.Routers {
-				in.PathMTU[id] = l.settings.PathMTU - overhead - 20
-				if r, ok := view.LinkRecord(id); ok && len(r.Endpoints) > 0 && r.Endpoints[0].Addr().Is6() {
-					in.PathMTU[id] -= 20
-				}
-			}
-		}
 	}
 	compiled, err := forward.NewSnapshot(in)
 	for err != nil {
@@ -85,6 +74,51 @@ func (l *loop) compile(view *tables.View, installed []tables.Installed) (*forwar
 		compiled, err = forward.NewSnapshot(in)
 	}
 	return compiled, nil
+}
+
+// pathMTUs returns the largest inner packet that reaches each router of an installed VN whole, by the path
+// in use, or else by the one that its link record names first.
+func (l *loop) pathMTUs(view *tables.View) map[tables.RouterID]int {
+	mtus := map[tables.RouterID]int{}
+	for _, vn := range l.installed {
+		for _, set := range vn.Sets {
+			for _, id := range set.Routers {
+				if _, done := mtus[id]; !done {
+					mtus[id] = l.settings.PathMTU - overhead - l.headersTo(view, id)
+				}
+			}
+		}
+	}
+	return mtus
+}
+
+// headersTo returns the bytes of IP header, and relay datagram if need be, around what goes to a router.
+func (l *loop) headersTo(view *tables.View, id tables.RouterID) int {
+	var at netip.AddrPort
+	if p := l.peers[id]; p != nil {
+		at = p.endpoint
+	}
+	relayed := 0
+	if relay, _ := path.RelayOf(at); relay != 0 {
+		relayed = frame.RelayOverhead
+		at, id = netip.AddrPort{}, relay
+		if p := l.peers[relay]; p != nil {
+			at = p.endpoint
+		}
+	}
+	if !at.IsValid() {
+		r, ok := view.LinkRecord(id)
+		if ok && len(r.Endpoints) > 0 {
+			at = r.Endpoints[0]
+		}
+		if ok && r.VRKind == "limited" && relayed == 0 {
+			relayed = frame.RelayOverhead // until we know better
+		}
+	}
+	if at.Addr().Is6() && !path.Reserved(at.Addr()) {
+		return relayed + 40
+	}
+	return relayed + 20
 }
 
 // vnInput gives each local host of a VN its attachment: the first that serves the VN.

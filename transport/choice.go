@@ -47,7 +47,7 @@ func (c *conn) choose(now time.Time) {
 		c.move(now, to)
 		return
 	}
-	if at, ok := ps.chooser.NeedTrain(now, c.endpoint, candidates); ok && c.busy(now) {
+	if at, ok := ps.chooser.NeedTrain(now, candidates); ok && c.busy(now) {
 		c.sendTrain(now, at)
 	}
 }

@@ -47,11 +47,11 @@ func (c *conn) sendTrain(now time.Time, at netip.AddrPort) {
 // onTrain takes one datagram of the peer's train.
 func (c *conn) onTrain(now time.Time, from netip.AddrPort, t frame.Train, n int) {
 	ts := &c.paths.train
-	if ts.report.IsZero() || ts.record.ID != t.ID {
-		ts.record = path.TrainRecord{ID: t.ID}
+	if id, any := ts.record.ID(); ts.report.IsZero() || !any || id != t.ID {
+		ts.record = path.TrainRecord{}
 		ts.from = from
 	}
-	ts.record.Add(c.links.arrived, int(t.Index), int(t.Count), n)
+	ts.record.Arrived(c.links.arrived, t.ID, int(t.Index), int(t.Count), n)
 	ts.report = now.Add(trainQuiet)
 	if ts.record.Complete() {
 		ts.report = now
@@ -63,9 +63,10 @@ func (c *conn) advanceTrain(now time.Time) {
 	ts := &c.paths.train
 	if !ts.report.IsZero() && !now.Before(ts.report) {
 		r := ts.record.Report()
+		id, _ := ts.record.ID()
 		ts.report = time.Time{}
 		c.emitTo(ts.from, frame.TrainReport{
-			ID: ts.record.ID, Received: uint16(r.Received), Bytes: uint32(r.Bytes), Span: uint32(r.Span.Microseconds()),
+			ID: id, Received: uint16(r.Received), Bytes: uint32(r.Bytes), Span: uint32(r.Span.Microseconds()),
 		}.Append(nil))
 	}
 	if !ts.ends.IsZero() && !now.Before(ts.ends) {

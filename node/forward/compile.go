@@ -117,7 +117,7 @@ func (s *Snapshot) compileVN(vn VNInput) (*network, error) {
 	}
 	n := &network{
 		id: vn.ID, seal: vn.Seal, local: make(map[netip.Addr]int, len(vn.Local)),
-		known: make(map[netip.Addr]struct{}, len(vn.Members)),
+		known: make(map[netip.Addr]struct{}, len(vn.Members)), serve: make(map[tables.RouterID]struct{}),
 	}
 	for _, host := range vn.Members {
 		n.known[host] = struct{}{}
@@ -129,6 +129,9 @@ func (s *Snapshot) compileVN(vn VNInput) (*network, error) {
 		}
 		d := &delivery{routers: slices.Clone(set.Routers)}
 		_, d.self = slices.BinarySearch(d.routers, s.self)
+		for _, id := range d.routers {
+			n.serve[id] = struct{}{}
+		}
 		for _, p := range set.Prefixes {
 			if !s.prefixInSpace(p) {
 				return nil, refuse(vn.ID, "prefix %v is outside the ViNe space", p)

@@ -86,8 +86,9 @@ type network struct {
 	id    tables.VNID
 	seal  tables.Seal
 	gndt  *fib.Table[*delivery]
-	local map[netip.Addr]int      // member -> attachment
-	known map[netip.Addr]struct{} // members anywhere; a hint
+	local map[netip.Addr]int           // member -> attachment
+	known map[netip.Addr]struct{}      // members anywhere; a hint
+	serve map[tables.RouterID]struct{} // the routers of all delivery sets
 }
 
 // A delivery is a delivery set within a Snapshot. Because no two sets of a VN share an
@@ -114,6 +115,16 @@ func (s *Snapshot) Seal(vn tables.VNID) (tables.Seal, bool) {
 		return "", false
 	}
 	return n.seal, true
+}
+
+// Serves reports whether a router is in a delivery set of the VN, as installed here.
+func (s *Snapshot) Serves(vn tables.VNID, router tables.RouterID) bool {
+	n := s.vns[vn]
+	if n == nil {
+		return false
+	}
+	_, ok := n.serve[router]
+	return ok
 }
 
 // Attachments returns the number of attachments.

@@ -1,0 +1,207 @@
+package node
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport"
+	"github.com/vine-mesh/vine/transport/frame"
+	"github.com/vine-mesh/vine/transport/path"
+	"github.com/vine-mesh/vine/transport/secure"
+	"github.com/vine-mesh/vine/transport/underlay"
+)
+
+// A hopPeer says how relay datagrams go to a router that we have a link with. It is immutable but for
+// its counters.
+type hopPeer struct {
+	endpoint netip.AddrPort // of the link: an underlay endpoint or a stream connection, never a relayed path
+	sender   *secure.HopSender
+	served   *served
+}
+
+// A hop says what a hop index that we issued stands for.
+type hop struct {
+	router   tables.RouterID
+	receiver *secure.HopReceiver
+	used     *atomic.Bool // the link's own mark that it was heard
+	served   *served
+	missed   *atomic.Bool // the control loop was told of a router that could not be reached for it
+}
+
+// served counts what we have relayed for one router, in both directions. Lanes add, anybody reads.
+type served struct {
+	from, to         atomic.Uint64 // bytes of payload it sent, and was sent
+	refused, dropped atomic.Uint64 // datagrams
+}
+
+// relay takes a relay datagram: one for us gives up what is in it, one for another goes on, with the tag
+// of the next hop. Nothing of it is kept; a wrong tag gets no answer.
+func (l *receiveLane) relay(in *arrived, b []byte, from netip.AddrPort, i int) {
+	n := l.n
+	index, ok := frame.ReceiverOf(b)
+	h, known := in.hops[index]
+	if !ok || !known || path.KindOf(from) == path.Relayed {
+		n.unhopped.Add(1)
+		return
+	}
+	r, payload, err := h.receiver.Open(b)
+	if err != nil {
+		n.unhopped.Add(1)
+		return
+	}
+	if !h.used.Load() {
+		h.used.Store(true)
+		n.hint()
+	}
+	if r.Role == frame.RelayForward {
+		if r.Destination != n.self.Router || r.Source == n.self.Router || !relayable(r.VN, payload) {
+			n.refused.Add(1)
+			return
+		}
+		l.datagram(in, payload, path.Relay(h.router, r.Source), i)
+		return
+	}
+	l.passOn(in, h, r, b[:frame.RelayHeaderLen+len(payload)], payload)
+}
+
+// passOn sends a relay datagram on to its destination. A hop may send only in its own name, only to a
+// router that we have a link with, and data only in a VN that both serve.
+func (l *receiveLane) passOn(in *arrived, h hop, r frame.Relay, b, payload []byte) {
+	n := l.n
+	switch {
+	case !in.snapshot.relays, r.Source != h.router, r.Destination == n.self.Router, r.Destination == r.Source,
+		!relayable(r.VN, payload):
+		n.refused.Add(1)
+		h.served.refused.Add(1)
+		return
+	case r.VN != 0 && !(in.snapshot.forward.Serves(r.VN, r.Source) && in.snapshot.forward.Serves(r.VN, r.Destination)):
+		n.refused.Add(1)
+		h.served.refused.Add(1)
+		return
+	}
+	next := in.snapshot.hops[r.Destination]
+	if next == nil {
+		n.unrelayed.Add(1)
+		h.served.dropped.Add(1)
+		if !h.missed.Swap(true) {
+			n.missed(r.Destination)
+		}
+		return
+	}
+	size := len(payload)
+	whole, ok := next.sender.Wrap(b, frame.RelayForward, r.VN, r.Source, r.Destination)
+	if !ok {
+		n.spent.Add(1)
+		return
+	}
+	h.served.from.Add(uint64(size))
+	next.served.to.Add(uint64(size))
+	n.relayed.Add(1)
+	l.onward = append(l.onward, underlay.Datagram{Buf: whole, N: len(whole), Addr: next.endpoint})
+}
+
+// relayable reports whether a datagram may travel in a relay datagram of a VN: data in one, and with no VN
+// what links and gossip exchange. Joins and relay datagrams may not.
+func relayable(vn tables.VNID, payload []byte) bool {
+	if len(payload) == 0 {
+		return false
+	}
+	switch frame.Type(payload[0]) {
+	case frame.TypeData:
+		return vn != 0
+	case frame.TypeInit, frame.TypeResponse, frame.TypeCookie, frame.TypeControl, frame.TypeGossip:
+		return vn == 0
+	}
+	return false
+}
+
+// missed tells the control loop that somebody wants a router relayed to that we have no link with. The
+// hint may be dropped: the next datagram gives it again.
+func (n *Node) missed(router tables.RouterID) {
+	select {
+	case n.hearsay <- func(now time.Time, l *loop) {
+		if l.store.Admitted(router, now) {
+			l.do(now, l.links.Dial(now, router))
+		}
+	}:
+	default:
+	}
+}
+
+// send sends one datagram over a path. Any goroutine may call it.
+func (n *Node) send(to netip.AddrPort, datagram []byte) {
+	if relay, router := path.RelayOf(to); relay != 0 {
+		n.sendThrough(relay, router, datagram)
+		return
+	}
+	n.write([]underlay.Datagram{{Buf: datagram, N: len(datagram), Addr: to}})
+}
+
+// sendThrough sends one datagram through a relay. Without a link with the relay it is lost, and the link is
+// asked for.
+func (n *Node) sendThrough(relay, router tables.RouterID, datagram []byte) {
+	h := n.snapshot.Load().hops[relay]
+	if h == nil {
+		n.unrelayed.Add(1)
+		n.missed(relay)
+		return
+	}
+	b := make([]byte, frame.RelayHeaderLen, frame.RelayOverhead+len(datagram)+secure.HopScratch)
+	whole, ok := h.sender.Wrap(append(b, datagram...), frame.RelayQueue, 0, n.self.Router, router)
+	if !ok {
+		n.spent.Add(1)
+		return
+	}
+	n.write([]underlay.Datagram{{Buf: whole, N: len(whole), Addr: h.endpoint}})
+}
+
+// write sends datagrams, each over the socket that its address belongs to, in their order.
+func (n *Node) write(dgs []underlay.Datagram) {
+	for len(dgs) > 0 {
+		named := path.Reserved(dgs[0].Addr.Addr())
+		run := 1
+		for run < len(dgs) && path.Reserved(dgs[run].Addr.Addr()) == named {
+			run++
+		}
+		switch {
+		case !named:
+			n.socket.WriteBatch(dgs[:run])
+		case n.streams != nil:
+			n.streams.WriteBatch(dgs[:run])
+		}
+		dgs = dgs[run:]
+	}
+}
+
+// hop takes note of how relay datagrams are exchanged with a router.
+func (l *loop) hop(a transport.Hop) {
+	p := l.peerOf(a.Router)
+	p.hop, p.hopIndex = a.Sender, a.Index
+	l.hops[a.Index] = hop{router: a.Router, receiver: a.Receiver, used: p.got, served: p.served, missed: p.missed}
+	l.publishHops()
+	l.publishPeers()
+}
+
+// hopGone ends a hop index. The sender goes with the newest.
+func (l *loop) hopGone(index uint32) {
+	h, ok := l.hops[index]
+	if !ok {
+		return
+	}
+	delete(l.hops, index)
+	l.publishHops()
+	if p := l.peers[h.router]; p != nil && p.hopIndex == index {
+		p.hop, p.hopIndex = nil, 0
+		l.publishPeers()
+	}
+}
+
+func (l *loop) publishHops() {
+	all := make(map[uint32]hop, len(l.hops))
+	for index, h := range l.hops {
+		all[index] = h
+	}
+	l.n.hops.Store(&all)
+}
