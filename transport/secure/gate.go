@@ -21,7 +21,7 @@ const (
 	Cookie                         // answer with what AppendCookie gives, and forget it
 	DropType                       // no type we know
 	DropLength                     // too short or too long for its type
-	DropReserved                   // a byte that must be zero is not, or an impossible piece number
+	DropReserved                   // a byte that must be zero is not, or an impossible piece number or role
 	DropMAC1                       // its sender does not know our public key
 	DropLimited                    // its prefix is over its rate
 	DropNotJoinable                // a join hello, and newcomers are not welcome here
@@ -82,6 +82,7 @@ var (
 //	join finish   length                          pass: the index decides
 //	control       length                          pass: the session's AEAD decides
 //	gossip        length, piece numbers           pass: the pairwise key decides
+//	relay         its own length, zeroes, role    pass: the hop tag decides
 //
 // A sender whose prefix is over its rate can show by MAC2 that it really is there, and then counts
 // in a table of its own: who forges the addresses of a prefix cannot lock it out.
@@ -136,6 +137,9 @@ func (g *Gate) Check(now time.Time, from netip.AddrPort, datagram []byte) Verdic
 		return within(n, frame.DataHeaderLen+frame.TagLen, n)
 	case frame.TypeGossip:
 		_, _, err := frame.ParseGossip(datagram)
+		return verdictOf(err)
+	case frame.TypeRelay:
+		_, _, err := frame.ParseRelay(datagram)
 		return verdictOf(err)
 	case frame.TypeInit:
 		least, most = frame.HandshakeLen, frame.HandshakeLen

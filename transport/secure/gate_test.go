@@ -49,7 +49,14 @@ func TestGateByType(t *testing.T) {
 	}{
 		{"empty", nil, DropLength},
 		{"zero", make([]byte, 1200), DropType},
-		{"relay, reserved", append([]byte{byte(frame.TypeRelay)}, make([]byte, 99)...), DropType},
+		{"relay", relayJunk(100), Pass},
+		{"relay, bare", relayJunk(frame.RelayOverhead), Pass},
+		{"relay, short", relayJunk(frame.RelayOverhead)[:frame.RelayOverhead-1], DropLength},
+		{"relay, other size", append(relayJunk(100), 0), DropLength},
+		{"relay, role", flip(relayJunk(100), 8+1), DropReserved},
+		{"relay, state", flip(relayJunk(100), 8*2), DropReserved},
+		{"relay, reserved", flip(relayJunk(100), 8*3), DropReserved},
+		{"relay, reserved too", flip(relayJunk(100), 8*19), DropReserved},
 		{"unknown", bytes.Repeat([]byte{200}, 99), DropType},
 		{"data", frame.DataHeader{}.Append(nil), DropLength},
 		{"data", append(frame.DataHeader{}.Append(nil), make([]byte, 16)...), Pass},
@@ -95,6 +102,44 @@ func TestGateByType(t *testing.T) {
 		if Verdict(v).String() == "unknown" {
 			t.Errorf("verdict %d has no name", v)
 		}
+	}
+}
+
+// relayJunk returns a relay datagram of n bytes that no hop sealed.
+func relayJunk(n int) []byte {
+	return append(frame.Relay{Index: 0x40, VN: vn, Source: alice, Destination: bob}.Append(nil, n), make([]byte, n-frame.RelayHeaderLen)...)
+}
+
+// TestRelayLeavesTheGateAlone: relay datagrams of nobody, from one address and by the thousand, get no
+// answer, and use up nothing that a handshake from that address needs.
+func TestRelayLeavesTheGateAlone(t *testing.T) {
+	a, b := router(1, true), router(2, true)
+	g := gateOf(t, b)
+	d := relayJunk(1400)
+	for _, load := range []bool{false, true} {
+		g.SetUnderLoad(load)
+		for range 5000 {
+			if v := g.Check(start, addr4, d); v != Pass {
+				t.Fatalf("verdict %v: the hop tag decides", v)
+			}
+		}
+	}
+	counted := func() bool {
+		for _, l := range []*limiter{&g.claimed, &g.proven, &g.joins} {
+			for i := range l.hosts {
+				if l.hosts[i].Load() != 0 {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	if counted() {
+		t.Error("relay datagrams count in a limiter")
+	}
+	g.SetUnderLoad(false)
+	if v := g.Check(start, addr4, stampedInit(t, a, b.Static.Public(), NewCookieClient(b.Static.Public()))); v != Pass || !counted() {
+		t.Errorf("an init after them: %v, counted %v", v, counted())
 	}
 }
 
@@ -368,7 +413,7 @@ func TestGateDoesNotAllocate(t *testing.T) {
 	proven := bytes.Clone(init)
 	client.Stamp(start, proven)
 	hello := frame.JoinHello{Cookie: [16]byte{1}}.Append(nil)
-	all := [][]byte{init, proven, hello, junk(64), junk(1200), junk(1400), append(frame.DataHeader{}.Append(nil), make([]byte, 99)...)}
+	all := [][]byte{init, proven, hello, junk(64), junk(1200), junk(1400), relayJunk(1400), append(frame.DataHeader{}.Append(nil), make([]byte, 99)...)}
 	var address [4]byte
 	n := uint32(0)
 	if got := testing.AllocsPerRun(2000, func() {

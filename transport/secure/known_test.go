@@ -12,7 +12,7 @@ import (
 	"github.com/vine-mesh/vine/transport/frame"
 )
 
-var update = flag.Bool("update", false, "write testdata/known.txt from what the code gives")
+var update = flag.Bool("update", false, "write testdata from what the code gives")
 
 // knownAnswers runs one exchange with fixed keys and returns what stands in testdata/known.txt, so that another
 // implementation, and every later version of this one, can check itself against it byte for byte.
@@ -65,16 +65,48 @@ func knownAnswers(t *testing.T) (lines []string) {
 	return lines
 }
 
+// knownHops returns what stands in testdata/relay.txt: relay datagrams of the same routers.
+func knownHops(t *testing.T) (lines []string) {
+	t.Helper()
+	for _, suite := range suites {
+		a, b := link(t, suite)
+		add := func(name string, b []byte) {
+			lines = append(lines, strings.ToLower(suite.String())+"/"+name+" "+hex.EncodeToString(b))
+		}
+		add("secret-from-initiator", a.secrets[fromInitiator][:])
+		add("secret-from-responder", a.secrets[fromResponder][:])
+		data := append(frame.DataHeader{Index: 0x40, Counter: 9}.Append(nil), "a sealed inner packet, and tag 16"...)
+		out, _ := a.Hop()
+		back, _ := b.Hop()
+		for range 2 { // counters 0 and 1
+			d, _ := out.Wrap(room(data), frame.RelayQueue, vn, alice, carol)
+			add(fmt.Sprintf("relay-queue-from-initiator-index-200-counter-%d-vn7-vr11-to-vr13", out.Counter()-1), d)
+		}
+		control := append(frame.ControlHeader{Receiver: 0x50, Counter: 3}.Append(nil), "sealed frames, and a tag 16"...)
+		d, _ := back.Wrap(room(control), frame.RelayForward, 0, carol, alice)
+		add("relay-forward-from-responder-index-100-counter-0-vn0-vr13-to-vr11", d)
+	}
+	return lines
+}
+
 func TestKnownAnswers(t *testing.T) {
-	const path = "testdata/known.txt"
+	checkKnown(t, "testdata/known.txt", "one exchange per suite", knownAnswers(t))
+}
+
+func TestKnownHops(t *testing.T) {
+	checkKnown(t, "testdata/relay.txt", "relay datagrams per suite", knownHops(t))
+}
+
+// checkKnown compares lines of a name and a value with those of a file.
+func checkKnown(t *testing.T, path, what string, lines []string) {
+	t.Helper()
 	got := map[string]string{}
-	lines := knownAnswers(t)
 	for _, line := range lines {
 		name, value, _ := strings.Cut(line, " ")
 		got[name] = value
 	}
 	if *update {
-		text := "# Known answers of package secure: one exchange per suite, hexadecimal. docs/wire.md explains them.\n"
+		text := "# Known answers of package secure: " + what + ", hexadecimal. docs/wire.md explains them.\n"
 		if err := os.WriteFile(path, []byte(text+strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -146,6 +146,7 @@ type Receiver struct {
 	scratch [sealedAAD + nonceLen + frame.TagLen]byte
 	highest atomic.Uint64 // the window's top, for Report; written by Open only
 	packets atomic.Uint64
+	bytes   atomic.Uint64 // of the packets' plaintext
 }
 
 // Open checks a datagram that came for the VN vn and appends the inner packet to dst. The caller
@@ -185,6 +186,7 @@ func (r *Receiver) Open(dst, datagram []byte, vn tables.VNID) ([]byte, error) {
 	}
 	r.highest.Store(r.seen.top)
 	r.packets.Store(r.packets.Load() + 1)
+	r.bytes.Store(r.bytes.Load() + uint64(len(out)-len(dst)))
 	return out, nil
 }
 

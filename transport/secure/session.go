@@ -43,11 +43,12 @@ const (
 const (
 	labelLane    = "vine data v1"
 	labelControl = "vine control v1"
+	labelRelay   = "vine relay v1"
 )
 
 // A Session is a finished handshake: the keys of two routers for RejectAfter.
 //
-// Every lane and direction, and the control lane, has a key of its own:
+// Every lane and direction, the control lane and the hop have a key of their own:
 //
 //	HKDF-SHA256(secret of the direction, no salt, label || suite 1 || lane 1 || direction 1)
 //
@@ -74,6 +75,7 @@ type Session struct {
 	lanes      [frame.LanesMax]*lane
 	send       sealer // of the control lane
 	receive    opener
+	hop        *hop // nil until Hop
 }
 
 type lane struct {
@@ -196,6 +198,21 @@ func (s *Session) Report() frame.Report {
 	return sum
 }
 
+// Delivered returns what arrived on all lanes: bytes and number of the inner packets opened, each packet
+// once, and the sum of the highest counters opened plus one. They are read one after the other, so
+// while packets arrive they may be some packets apart; over time none is lost.
+func (s *Session) Delivered() (bytes, packets, highest uint64) {
+	for _, l := range s.lanes {
+		if l != nil {
+			r := l.receiver.Report()
+			bytes += l.receiver.bytes.Load()
+			packets += r.Packets
+			highest += r.Highest
+		}
+	}
+	return bytes, packets, highest
+}
+
 // Sent returns how many data packets were sealed on all lanes.
 func (s *Session) Sent() uint64 {
 	var sum uint64
@@ -216,8 +233,8 @@ func (s *Session) RekeyAt() time.Time {
 	return s.Born.Add(RekeyAfter + rekeySlack)
 }
 
-// RekeyDue reports whether this side must start the next handshake, for age or because a lane has
-// sealed 2^28 packets. At RekeyAt itself it is due.
+// RekeyDue reports whether this side must start the next handshake, for age or because a lane, or the
+// hop, has sealed 2^28 packets. At RekeyAt itself it is due.
 func (s *Session) RekeyDue(now time.Time) bool {
 	if !now.Before(s.RekeyAt()) {
 		return true
@@ -226,6 +243,9 @@ func (s *Session) RekeyDue(now time.Time) bool {
 		if l != nil && l.sender.Counter() >= rekeyCounter {
 			return true
 		}
+	}
+	if s.hop != nil && s.hop.sender.Counter() >= rekeyCounter {
+		return true
 	}
 	return s.send.next.Load() >= rekeyCounter
 }

@@ -206,7 +206,7 @@ func TestKeysAreApart(t *testing.T) {
 	keys := map[[nonceLen]byte]string{}
 	for direction := range byte(2) {
 		for lane := range byte(frame.LanesMax) {
-			for _, label := range []string{labelLane, labelControl} {
+			for _, label := range []string{labelLane, labelControl, labelRelay} {
 				_, iv := a.derive(label, lane, direction)
 				name := fmt.Sprint(label, lane, direction)
 				if other, ok := keys[iv]; ok {
@@ -363,6 +363,39 @@ func TestConcurrentSeal(t *testing.T) {
 	if got := b.Report(); got != want {
 		t.Errorf("report %+v, want %+v", got, want)
 	}
+}
+
+// TestDelivered: bytes of inner packets, each once, over all lanes; nothing for what does not open.
+func TestDelivered(t *testing.T) {
+	forAll(t, func(t *testing.T, suite Suite, meta [3]byte) {
+		a, b := link(t, suite)
+		var bytes, packets uint64
+		for lane := range uint8(3) {
+			s, _ := a.Lane(lane)
+			_, r := b.Lane(lane)
+			_, _ = s.Seal(nil, 0, meta, vn, make([]byte, 1000)) // lost on the way
+			for n := range 40 {
+				d, _ := s.Seal(nil, 0, meta, vn, make([]byte, n*n))
+				if _, err := r.Open([]byte("before"), flip(d, len(d)*8-1), vn); err == nil {
+					t.Fatal("opens")
+				}
+				for range 2 { // the second is a replay
+					_, _ = r.Open([]byte("before"), d, vn)
+				}
+				bytes, packets = bytes+uint64(n*n), packets+1
+			}
+		}
+		gotBytes, gotPackets, highest := b.Delivered()
+		if gotBytes != bytes || gotPackets != packets || highest != packets+3 {
+			t.Errorf("delivered %d, %d, %d, want %d, %d, %d", gotBytes, gotPackets, highest, bytes, packets, packets+3)
+		}
+		if r := b.Report(); r != (frame.Report{Highest: highest, Packets: gotPackets}) {
+			t.Errorf("report %+v says otherwise", r)
+		}
+		if x, y, z := a.Delivered(); x|y|z != 0 {
+			t.Error("the sender has something delivered")
+		}
+	})
 }
 
 func TestPacketPathDoesNotAllocate(t *testing.T) {
