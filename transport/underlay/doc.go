@@ -6,6 +6,9 @@
 // decided above (transport/frame, transport/secure), and so is its size: DF is set and the kernel's
 // idea of the path MTU is ignored, for transport/path searches the path MTU itself (RFC 8899).
 //
-// The package keeps no peers, no timers and no goroutine. In-memory sockets with the same contract are
+// UDP is a UDP port, Streams are datagrams over stream connections (TCP, or WebSocket over TLS, straight or
+// through a proxy) for sites that let no UDP through.
+//
+// The package keeps no peers, and no goroutine but those of Streams.Run. In-memory sockets with the same contract are
 // in transport/transporttest; transporttest.CheckSocket checks both.
 package underlay
