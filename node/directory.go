@@ -2,20 +2,24 @@ package node
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/vine-mesh/vine/mesh"
 	"github.com/vine-mesh/vine/mesh/gossip"
 	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport/path"
 )
 
 // A directory is who is enrolled and where they are, for goroutines other than the control loop.
 // It is immutable once published.
 type directory struct {
 	view *tables.View
-	// links has the validated endpoint of every router that we have a link with.
+	// links has the path in use of every router that we have a link with.
 	links map[tables.RouterID]netip.AddrPort
+	// queues are the queue-VRs that we are attached to.
+	queues []tables.RouterID
 }
 
 // ByName implements gossip.Directory.
@@ -30,19 +34,51 @@ func (n *Node) Name(id tables.RouterID) (string, bool) {
 	return e.Name, ok
 }
 
-func (d *directory) endpoint(id tables.RouterID, recorded []netip.AddrPort) (netip.AddrPort, bool) {
+// route returns how a gossip datagram goes to a router: a path, or else the queue-VR that is to pass it on;
+// neither if there is no way.
+func (d *directory) route(n *Node, id tables.RouterID) (at netip.AddrPort, relay tables.RouterID) {
 	if at, ok := d.links[id]; ok {
-		return at, true
+		return at, 0
 	}
-	if len(recorded) == 0 {
-		return netip.AddrPort{}, false
+	record, ok := d.view.LinkRecord(id)
+	if !ok {
+		return netip.AddrPort{}, 0
 	}
-	return recorded[0], true
+	var queues []tables.RouterID
+	if record.VRKind == "limited" {
+		queues = record.Queues
+	}
+	for _, q := range queues { // the nearer the better: one that we have a link with
+		if at, ok := d.links[q]; ok && path.KindOf(at) != path.Relayed {
+			return netip.AddrPort{}, q
+		}
+	}
+	if len(queues) == 0 {
+		for _, at := range record.Endpoints {
+			if n.reaches(at.Addr()) {
+				return at, 0
+			}
+		}
+	} else if n.reachesAny(d.view, queues[0]) {
+		return netip.AddrPort{}, queues[0]
+	}
+	for _, q := range d.queues {
+		if q != id {
+			return netip.AddrPort{}, q
+		}
+	}
+	return netip.AddrPort{}, 0
+}
+
+// reachesAny reports whether we can send to an endpoint of a router.
+func (n *Node) reachesAny(view *tables.View, id tables.RouterID) bool {
+	record, _ := view.LinkRecord(id)
+	return slices.ContainsFunc(record.Endpoints, func(at netip.AddrPort) bool { return n.reaches(at.Addr()) })
 }
 
 // publishDirectory gives the other goroutines the present documents and links.
 func (l *loop) publishDirectory() {
-	d := &directory{view: l.store.Snapshot(), links: map[tables.RouterID]netip.AddrPort{}}
+	d := &directory{view: l.store.Snapshot(), links: map[tables.RouterID]netip.AddrPort{}, queues: slices.Clone(l.queues.list)}
 	for id, p := range l.peers {
 		if p.endpoint.IsValid() {
 			d.links[id] = p.endpoint

@@ -96,7 +96,34 @@ func (l *loop) address(id tables.RouterID) (transport.Peer, bool) {
 	if !ok || id == l.n.self.Router {
 		return transport.Peer{}, false
 	}
-	return transport.Peer{Link: r.Link, Endpoints: r.Endpoints}, true
+	return transport.Peer{Link: r.Link, Endpoints: l.pathsTo(id, r)}, true
+}
+
+// pathsTo returns the paths to a router that are known from its link record and our queue-VRs, best first.
+func (l *loop) pathsTo(id tables.RouterID, r tables.LinkRecord) (paths []netip.AddrPort) {
+	for _, at := range r.Endpoints {
+		if l.n.reaches(at.Addr()) {
+			paths = append(paths, at)
+		}
+	}
+	for _, relay := range r.Queues {
+		if relay != l.n.self.Router {
+			paths = append(paths, path.Relay(relay, id))
+		}
+	}
+	for _, relay := range l.queues.list { // it reaches whom we do not
+		if at := path.Relay(relay, id); relay != id && !slices.Contains(paths, at) {
+			paths = append(paths, at)
+		}
+	}
+	return paths
+}
+
+// punchable reports whether an endpoint that a peer told of itself may be asked.
+func (l *loop) punchable(at netip.AddrPort) bool {
+	a := at.Addr()
+	return at.Port() != 0 && (a.IsGlobalUnicast() || a.IsLoopback() && l.n.socket.LocalAddr().Addr().IsLoopback()) &&
+		!path.Reserved(a) && !l.store.InSpaceAddr(a) && l.n.reaches(a)
 }
 
 func (l *loop) linkUp(now time.Time, a transport.Up) {
@@ -110,6 +137,7 @@ func (l *loop) linkUp(now time.Time, a transport.Up) {
 		d.done(now, a.Conn, true)
 	}
 	l.gossip.linkUp(now, a.Router)
+	l.queues.linkUp(now, a.Router)
 }
 
 func (l *loop) linkDown(now time.Time, a transport.Down) {
@@ -125,6 +153,7 @@ func (l *loop) linkDown(now time.Time, a transport.Down) {
 	}
 	l.publishDirectory()
 	l.stopSending(a.Router)
+	l.queues.linkDown(now, a.Router)
 }
 
 // stopSending makes packets for a router wait for its next channels: it is gone, or a new process

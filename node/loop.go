@@ -48,6 +48,8 @@ type loop struct {
 	doing    bool
 	observed map[tables.RouterID]netip.AddrPort // where each linked peer sees us
 	hops     map[uint32]hop
+	queues   *queues
+	drains   bool // `vine drain`: no new clients, and those that are here are asked to leave
 	record   record
 	settings Settings
 }
@@ -105,6 +107,7 @@ const (
 	choreExpire                 // dials that took too long, join conversations
 	choreHasten                 // meet the authority, while somebody waits for its answer
 	choreForget                 // drop what time has ended
+	choreQueues                 // look at the election and our queue-VRs
 	choreEnd
 )
 
@@ -115,6 +118,7 @@ func newLoop(n *Node, now time.Time, store *tables.Store) (*loop, error) {
 		observed: map[tables.RouterID]netip.AddrPort{}, settings: n.options.Settings,
 	}
 	l.hops = map[uint32]hop{}
+	l.queues = newQueues(l)
 	l.clerk = newClerk(n)
 	l.backlog = newBacklog(l)
 	l.gossip = newReplication(l, now)
@@ -127,8 +131,10 @@ func newLoop(n *Node, now time.Time, store *tables.Store) (*loop, error) {
 		Rand: n.options.Rand, Hello: l.hello, Accept: l.accept, Peer: l.address,
 		Allowed:  func(id tables.RouterID) bool { return l.store.Admitted(id, l.now) },
 		Joinable: func() bool { return l.settings.Joinable },
+		Leads:    l.leads, Candidates: l.candidates, Punchable: l.punchable, Draining: l.draining,
 	})
 	n.gate.SetJoinable(l.settings.Joinable)
+	n.setFamilies(localEndpoints(n.socket.LocalAddr(), store.InSpaceAddr))
 	if err := l.restore(); err != nil {
 		return nil, err
 	}
@@ -252,7 +258,7 @@ func (l *loop) due(now time.Time, c chore, wait time.Duration) {
 
 // start makes everything due that a VR does once it runs.
 func (l *loop) start(now time.Time) {
-	for _, c := range []chore{choreRecord, choreAuthority, choreRejoin, choreExpire, choreForget} {
+	for _, c := range []chore{choreRecord, choreAuthority, choreRejoin, choreExpire, choreForget, choreQueues} {
 		l.due(now, c, 0)
 	}
 	l.gossip.start(now)
@@ -279,6 +285,9 @@ func (l *loop) chore(now time.Time, c chore) {
 	case choreForget:
 		l.forget(now)
 		l.due(now, choreForget, forgetEvery)
+	case choreQueues:
+		l.queues.advance(now)
+		l.due(now, choreQueues, electEvery)
 	case choreHasten:
 		l.gossip.hasten(now)
 	case choreExpire:

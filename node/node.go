@@ -34,7 +34,8 @@ var ErrNotEnrolled = errors.New("this machine is not enrolled in a federation")
 type Options struct {
 	State       *state.Dir
 	Socket      underlay.Socket
-	Attachments []Attachment // none: a VR without hosts, which still gossips and admits
+	Streams     *underlay.Streams // stream connections; nil: none
+	Attachments []Attachment      // none: a VR without hosts, which still gossips and admits
 	Settings    Settings
 	Control     net.Listener  // the management API; nil: none
 	SerfRPC     net.Listener  // for the stock serf command; nil: none
@@ -65,6 +66,10 @@ type Settings struct {
 	Joinable  bool
 	PathMTU   int    // largest underlay packet of every path, in bytes
 	AutoAdmit string // "invite", "open" or "never"; for the VR that runs the authority
+	// Queues names the queue-VRs that a limited VR is to be attached to; none: chosen by measurement.
+	Queues []string
+	// Streams is where this VR takes stream connections, as its link record says.
+	Streams []tables.StreamEndpoint
 }
 
 // self is who we are. It is immutable.
@@ -82,6 +87,7 @@ type self struct {
 type Node struct {
 	self        self
 	socket      underlay.Socket
+	streams     *underlay.Streams // nil: none
 	attachments []*attachment
 	options     Options
 	log         *slog.Logger
@@ -117,6 +123,7 @@ type Node struct {
 	shake     func(l *loop, now time.Time, a arrival)
 	underLoad func(on bool, queued, capacity int, idle time.Duration) bool
 
+	reach     reachable
 	listening indexes
 	snapshot  atomic.Pointer[snapshot]
 	grants    atomic.Pointer[map[uint32]grant]
@@ -167,7 +174,7 @@ const (
 // starts no goroutine. It returns an error that wraps ErrNotEnrolled when the VR has yet to join.
 func New(o Options) (*Node, error) {
 	n := &Node{
-		socket: o.Socket, options: o, log: o.Log, started: time.Now().UTC(),
+		socket: o.Socket, streams: o.Streams, options: o, log: o.Log, started: time.Now().UTC(),
 		commands:   make(chan func(time.Time, *loop), commandsMax),
 		hearsay:    make(chan func(time.Time, *loop), hearsayMax),
 		controls:   make(chan arrival, arrivalsMax),

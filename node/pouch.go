@@ -2,13 +2,13 @@ package node
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/frame"
 	"github.com/vine-mesh/vine/transport/secure"
-	"github.com/vine-mesh/vine/transport/underlay"
 )
 
 // A pouch seals and opens gossip datagrams, which need no link: each pair of routers has a key
@@ -48,19 +48,19 @@ func newPouch(n *Node) (*pouch, error) {
 	return &pouch{n: n, counter: counter, boxes: map[tables.RouterID]*box{}, partial: map[tables.RouterID]*pieces{}}, nil
 }
 
-// box returns the key shared with a router and where the router is; false for a router that is
-// not enrolled or whose link record is not here.
-func (p *pouch) box(id tables.RouterID) (*box, []netip.AddrPort, bool) {
+// box returns the key shared with a router; false for a router that is not enrolled or whose link record
+// is not here.
+func (p *pouch) box(id tables.RouterID) (*box, bool) {
 	view := p.n.directory.Load().view
 	record, ok := view.LinkRecord(id)
 	if !ok || id == p.n.self.Router || !view.Admitted(id, time.Now()) {
-		return nil, nil, false
+		return nil, false
 	}
 	p.mu.Lock()
 	b, ok := p.boxes[id]
 	p.mu.Unlock()
 	if ok && b.key == record.Link {
-		return b, record.Endpoints, b.GossipBox != nil
+		return b, b.GossipBox != nil
 	}
 	shared, err := secure.NewGossipBox(p.n.self.static, p.n.self.Federation, p.n.self.Router, id, record.Link, p.counter)
 	if err != nil {
@@ -70,36 +70,79 @@ func (p *pouch) box(id tables.RouterID) (*box, []netip.AddrPort, bool) {
 	defer p.mu.Unlock()
 	// Another goroutine may have been faster, and its box may have opened datagrams by now.
 	if b, ok := p.boxes[id]; ok && b.key == record.Link {
-		return b, record.Endpoints, b.GossipBox != nil
+		return b, b.GossipBox != nil
 	}
 	p.boxes[id] = &box{key: record.Link, GossipBox: shared}
-	return p.boxes[id], record.Endpoints, shared != nil
+	return p.boxes[id], shared != nil
 }
 
-// send seals a gossip packet, in pieces if need be, and sends it to where the router's link is,
-// or else to the first endpoint of its link record. It never waits. It is called from memberlist's
-// goroutines.
+// send seals a gossip packet, in pieces if need be, and sends it: over the link's path if there is one, else to
+// an endpoint of its link record, or through a queue-VR. It never waits. It is called from
+// memberlist's goroutines.
 func (p *pouch) send(to tables.RouterID, packet []byte) {
-	b, endpoints, ok := p.box(to)
-	if !ok {
-		return
+	for _, d := range p.seal(to, packet) {
+		p.carry(to, d)
 	}
-	endpoint, ok := p.n.directory.Load().endpoint(to, endpoints)
+}
+
+func (p *pouch) seal(to tables.RouterID, packet []byte) [][]byte {
+	b, ok := p.box(to)
 	if !ok {
-		return
+		return nil
 	}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	sealed, err := b.Seal(packet)
-	b.mu.Unlock()
 	if err != nil {
 		p.n.log.Debug("gossip packet not sealed", "peer", to.String(), "err", err)
+	}
+	return sealed
+}
+
+// carry sends a sealed gossip datagram on its way to a router. A queue-VR gets it inside a gossip packet of
+// its own, without a session: SWIM touches every pair of routers, and a session with every queue-VR of
+// every limited VR would be a full mesh.
+func (p *pouch) carry(to tables.RouterID, datagram []byte) {
+	at, relay := p.n.directory.Load().route(p.n, to)
+	switch {
+	case at.IsValid():
+		p.n.send(at, datagram)
+	case relay != 0:
+		packet := frame.AppendGossipRelay(nil, to, datagram)
+		for _, d := range p.seal(relay, packet) {
+			if at, _ := p.n.directory.Load().route(p.n, relay); at.IsValid() {
+				p.n.send(at, d)
+			}
+		}
+	default:
+		p.n.unrelayed.Add(1)
+	}
+}
+
+// passOn takes a gossip datagram that a member wants carried to another. It is sealed for that one; all we
+// decide is whether we carry it. A router that the destination names as its queue-VR passes it on to
+// the destination alone, so that a datagram cannot go round in circles.
+func (p *pouch) passOn(from tables.RouterID, packet []byte, now time.Time) {
+	to, datagram, err := frame.ParseGossipRelay(packet)
+	if err != nil {
+		p.n.gossiped.Add(1)
 		return
 	}
-	datagrams := make([]underlay.Datagram, len(sealed))
-	for i, d := range sealed {
-		datagrams[i] = underlay.Datagram{Buf: d, N: len(d), Addr: endpoint}
+	if to == p.n.self.Router {
+		p.n.gossipArrived(now, netip.AddrPort{}, datagram)
+		return
 	}
-	p.n.socket.WriteBatch(datagrams)
+	d := p.n.directory.Load()
+	record, ok := d.view.LinkRecord(to)
+	if !ok || !p.n.snapshot.Load().relays || !d.view.Admitted(to, now) {
+		p.n.refused.Add(1)
+		return
+	}
+	if _, linked := d.links[to]; !linked && slices.Contains(record.Queues, p.n.self.Router) {
+		p.n.unrelayed.Add(1)
+		return
+	}
+	p.carry(to, datagram)
 }
 
 // open opens one gossip datagram and returns the packet that it completes, nil if none.
@@ -108,7 +151,7 @@ func (p *pouch) open(b []byte) (from tables.RouterID, packet []byte, ok bool) {
 	if err != nil {
 		return 0, nil, false
 	}
-	key, _, ok := p.box(header.Sender)
+	key, ok := p.box(header.Sender)
 	if !ok {
 		return 0, nil, false
 	}
@@ -147,13 +190,21 @@ func (p *pouch) assemble(h frame.Gossip, plain []byte) []byte {
 }
 
 // gossipArrived hands a gossip datagram on to serf. It runs on the receiving lane.
-func (n *Node) gossipArrived(_ time.Time, b []byte) {
+func (n *Node) gossipArrived(now time.Time, at netip.AddrPort, b []byte) {
 	from, packet, ok := n.pouch.open(b)
-	if !ok {
+	switch {
+	case !ok:
 		n.gossiped.Add(1)
 		return
+	case packet == nil:
+		return
 	}
-	if packet != nil {
+	switch frame.GossipKind(packet) {
+	case frame.GossipRelay:
+		n.pouch.passOn(from, packet, now)
+	case frame.GossipDialBack:
+		n.dialledBack(from, at, packet)
+	default:
 		n.gossip.Deliver(from, packet)
 	}
 }

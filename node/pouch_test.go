@@ -28,7 +28,7 @@ func newPouchOf(t *testing.T, f *tablestest.Federation, id tables.RouterID, boot
 func TestPouch(t *testing.T) {
 	f := tablestest.New(1, 3)
 	a, b, c := newPouchOf(t, f, 1, 1), newPouchOf(t, f, 2, 1), newPouchOf(t, f, 3, 1)
-	toB, _, ok := a.box(2)
+	toB, ok := a.box(2)
 	if !ok {
 		t.Fatal("no key with an enrolled router")
 	}
@@ -61,10 +61,10 @@ func TestPouch(t *testing.T) {
 			}
 		}
 	}
-	if _, _, ok := a.box(1); ok {
+	if _, ok := a.box(1); ok {
 		t.Error("a key with ourselves")
 	}
-	if _, _, ok := a.box(9); ok {
+	if _, ok := a.box(9); ok {
 		t.Error("a key with a stranger")
 	}
 }
@@ -76,7 +76,7 @@ func TestPouchLowOrderKey(t *testing.T) {
 	f.SignLink(f.Router(2), func(r *tables.LinkRecord) { r.Link = tables.LinkKey{1} })
 	p := newPouchOf(t, f, 1, 1)
 	for range 3 {
-		if _, _, ok := p.box(2); ok {
+		if _, ok := p.box(2); ok {
 			t.Fatal("a secret with a key of low order")
 		}
 	}

@@ -13,13 +13,16 @@ import (
 
 // A record is what decides our link record, beside the settings.
 type record struct {
-	count uint32    // link records made since the boot
-	last  time.Time // when
+	count uint32      // link records made since the boot
+	made  []time.Time // when the last recordBurst were, oldest first
 }
 
 const (
-	// recordEvery: a VR makes at most one link record in this time, for each travels to all.
+	// recordEvery: a VR makes at most one link record in this time on average, for each travels to all, but
+	// recordBurst at once: after a start it learns in quick succession where it is seen, what it is, and
+	// which queue-VRs it has.
 	recordEvery = 10 * time.Second
+	recordBurst = 3
 	// translatedMax is how many endpoints on somebody's address translator are announced: one of
 	// each family, if we are behind such.
 	translatedMax = 2
@@ -43,12 +46,15 @@ func (l *loop) refreshRecord(now time.Time) {
 	if ok && l.record.count > 0 && sameRecord(want, have) {
 		return
 	}
-	if wait := l.record.last.Add(recordEvery).Sub(now); l.record.count > 0 && wait > 0 {
-		l.due(now, choreRecord, wait)
-		return
+	if len(l.record.made) == recordBurst {
+		if wait := l.record.made[0].Add(recordBurst * recordEvery).Sub(now); wait > 0 {
+			l.due(now, choreRecord, wait)
+			return
+		}
+		l.record.made = l.record.made[1:]
 	}
 	l.record.count++
-	l.record.last = now
+	l.record.made = append(l.record.made, now)
 	want.Version = l.n.self.boot<<32 | uint64(l.record.count)
 	d, err := tables.Sign(want, l.n.self.identity)
 	if err != nil {
@@ -63,6 +69,7 @@ func (l *loop) refreshRecord(now time.Time) {
 
 func sameRecord(a, b tables.LinkRecord) bool {
 	return a.Link == b.Link && slices.Equal(a.Endpoints, b.Endpoints) && a.VRKind == b.VRKind &&
+		slices.Equal(a.Queues, b.Queues) && slices.Equal(a.Streams, b.Streams) && a.Full == b.Full &&
 		a.Serving == b.Serving && a.Draining == b.Draining && a.Joinable == b.Joinable && a.Software == b.Software
 }
 
@@ -74,6 +81,8 @@ func (l *loop) desiredRecord() tables.LinkRecord {
 	}
 	return tables.LinkRecord{
 		Router: l.n.self.Router, Link: l.n.self.static.Public(), Endpoints: endpoints, VRKind: kind,
+		Queues: slices.Clone(l.queues.list), Streams: l.settings.Streams, Draining: l.drains,
+		Full:    len(l.queues.clients) >= clientsMax,
 		Serving: l.author != nil, Joinable: l.settings.Joinable, Software: l.n.options.Software,
 	}
 }
@@ -86,6 +95,7 @@ const endpointsMax = 8
 // there: the operator says so, or a peer sees it at an address of its own.
 func (l *loop) endpoints() (list []netip.AddrPort, regular bool) {
 	own := localEndpoints(l.n.socket.LocalAddr(), l.store.InSpaceAddr)
+	l.n.setFamilies(own)
 	if len(l.settings.Endpoints) > 0 {
 		list, regular = slices.Clone(l.settings.Endpoints), true
 	} else {

@@ -194,6 +194,18 @@ type LinkRecord struct {
 	Joinable  bool             `cbor:"9,keyasint"`  // answers join hellos
 	Capacity  uint64           `cbor:"10,keyasint"` // bits per second; 0 unknown. A hint
 	Software  string           `cbor:"11,keyasint"` // version text, at most 32 bytes
+
+	// What follows came later; it is left out of the encoding when there is nothing to say, so that
+	// records without it are as they were.
+
+	Streams []StreamEndpoint `cbor:"12,keyasint,omitempty"` // where stream connections are taken, at most 4
+	Full    bool             `cbor:"13,keyasint,omitempty"` // relays for nobody more
+}
+
+// A StreamEndpoint is where a VR takes stream connections.
+type StreamEndpoint struct {
+	Protocol string         `cbor:"1,keyasint"` // "tls": WebSocket over TLS; "tcp"
+	Endpoint netip.AddrPort `cbor:"2,keyasint"`
 }
 
 // A Request asks for one management operation. Its ID is its body hash.

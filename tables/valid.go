@@ -22,6 +22,7 @@ const (
 	prefixesMax    = 64   // ViNe space, blocks of one VR, subnets of one site
 	endpointsMax   = 8    // LinkRecord.Endpoints
 	queuesMax      = 8    // LinkRecord.Queues
+	streamsMax     = 4    // LinkRecord.Streams: two protocols, two families
 	setMax         = 16   // routers in one delivery set
 	leavesMax      = 4096 // fragments or rosters of one manifest: 256 KiB / 60 bytes
 )
@@ -307,7 +308,13 @@ func (b LinkRecord) check() error {
 		when(b.VRKind == "regular" || b.VRKind == "limited", "kind is not regular or limited"),
 		when(len(b.Queues) <= queuesMax, "more than 8 queue-VRs"),
 		checkText("software", b.Software, softwareMax),
+		when(len(b.Streams) <= streamsMax, "more than 4 stream endpoints"),
 	)
+	for i, s := range b.Streams {
+		err = firstError(err, when(s.Protocol == "tls" || s.Protocol == "tcp", "stream protocol is not tls or tcp"),
+			checkAddr("stream endpoints", s.Endpoint.Addr()), when(s.Endpoint.Port() != 0, "stream endpoint without a port"),
+			when(!slices.Contains(b.Streams[:i], s), "stream endpoint given twice"))
+	}
 	for i, ep := range b.Endpoints {
 		err = firstError(err, checkAddr("endpoints", ep.Addr()), when(ep.Port() != 0, "endpoint without a port"),
 			when(!slices.Contains(b.Endpoints[:i], ep), "endpoint given twice"))

@@ -1,0 +1,453 @@
+package node
+
+import (
+	"encoding/binary"
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vine-mesh/vine/mesh"
+	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport"
+	"github.com/vine-mesh/vine/transport/frame"
+	"github.com/vine-mesh/vine/transport/path"
+)
+
+const (
+	// queuesWanted is how many queue-VRs a limited VR is attached to: with one, its death is a silence until
+	// another one is found.
+	queuesWanted = 2
+	// shortlistLen is how many of the elected a limited VR chooses from: enough to find a good one, few
+	// enough to try them all.
+	shortlistLen = 6
+	// electEvery is how often the election is looked at.
+	electEvery = time.Second
+	// trialLife is how long a channel for a trial is kept open.
+	trialLife = 30 * time.Second
+	// clientsMax bounds the limited VRs attached to this one. At 1,000 each has 1 Mb/s of a gigabit.
+	clientsMax = 1000
+	// detoursMax is how many relays are offered to a link whose path has gone bad.
+	detoursMax = 3
+	// detourPause is how often at most they are offered.
+	detourPause = 5 * time.Second
+)
+
+// Modes of attachment: the body of an attach frame.
+const (
+	attachChannel = 0 // an always-open channel
+	attachPoll    = 1 // packets wait until a poll asks for them
+	attachLeave   = 2 // the end of either
+)
+
+// queues is what a limited VR does about its queue-VRs, and a queue-VR about its clients. The control loop
+// owns it.
+type queues struct {
+	l        *loop
+	state    *path.Attachments
+	list     []tables.RouterID // attached to, in order of preference: what the link record says
+	trials   map[tables.RouterID]time.Time
+	refused  map[tables.RouterID]time.Time // when a queue-VR said no
+	accepted map[tables.RouterID]bool
+	order    uint32
+	elected  []tables.RouterID
+	clients  map[tables.RouterID]*client
+	detoured map[tables.RouterID]time.Time
+}
+
+// A client is a limited VR attached to this queue-VR.
+type client struct {
+	since time.Time
+	order uint32
+	mode  uint8
+}
+
+func newQueues(l *loop) *queues {
+	return &queues{
+		l: l, state: path.NewAttachments(l.n.self.Router, queuesWanted),
+		trials: map[tables.RouterID]time.Time{}, refused: map[tables.RouterID]time.Time{},
+		accepted: map[tables.RouterID]bool{}, clients: map[tables.RouterID]*client{}, detoured: map[tables.RouterID]time.Time{},
+	}
+}
+
+// limited reports whether we need queue-VRs.
+func (l *loop) limited() bool {
+	r, ok := l.store.LinkRecord(l.n.self.Router)
+	return ok && r.VRKind == "limited"
+}
+
+// relays reports whether we relay for others: the authority allows it and we can be reached.
+func (l *loop) relays() bool {
+	e, ok := l.store.Enrolment(l.n.self.Router)
+	return ok && e.MayQueue && !l.limited()
+}
+
+// elect computes who serves the federation.
+func (q *queues) elect(now time.Time) (elected []mesh.QueueCandidate) {
+	l := q.l
+	view := l.store.Snapshot()
+	alive := map[tables.RouterID]bool{l.n.self.Router: true}
+	for _, id := range l.gossip.view.Live() {
+		alive[id] = true
+	}
+	var candidates []mesh.QueueCandidate
+	for _, e := range view.Enrolments() {
+		r, ok := view.LinkRecord(e.Router)
+		if !ok || !view.Admitted(e.Router, now) {
+			continue
+		}
+		candidates = append(candidates, mesh.QueueCandidate{
+			Router: e.Router, Site: e.Site, MayQueue: e.MayQueue, Regular: r.VRKind == "regular",
+			Draining: r.Draining, Full: r.Full, Alive: alive[e.Router],
+		})
+	}
+	q.elected = mesh.Elect(candidates)
+	for _, c := range candidates {
+		if slices.Contains(q.elected, c.Router) {
+			elected = append(elected, c)
+		}
+	}
+	return elected
+}
+
+// advance has the election and the attachments looked at.
+func (q *queues) advance(now time.Time) {
+	l := q.l
+	elected := q.elect(now)
+	q.forget(now)
+	var measures []path.QueueMeasure
+	if l.limited() {
+		measures = q.measures(now, q.shortlist(elected))
+	}
+	if len(measures) == 0 && len(q.state.Current()) == 0 {
+		return
+	}
+	actions := q.state.Decide(now, measures, func() uint64 {
+		var b [8]byte
+		_, _ = io.ReadFull(l.n.options.Rand, b[:])
+		return binary.BigEndian.Uint64(b[:])
+	})
+	for _, a := range actions {
+		q.do(now, a)
+	}
+}
+
+func (q *queues) do(now time.Time, a path.AttachAction) {
+	l := q.l
+	switch a := a.(type) {
+	case path.Attach:
+		l.n.log.Info("attaching to queue-VR", "peer", l.name(a.Router), "reason", a.Reason)
+		delete(q.trials, a.Router)
+		l.do(now, l.links.Pin(now, a.Router, true))
+		q.ask(now, a.Router)
+	case path.Detach:
+		l.n.log.Info("leaving queue-VR", "peer", l.name(a.Router), "reason", a.Reason)
+		delete(q.accepted, a.Router)
+		q.order++
+		l.do(now, l.links.Tell(now, a.Router, frame.Attach{Order: q.order, Mode: attachLeave}.Append(nil)))
+		l.do(now, l.links.Pin(now, a.Router, false))
+	case path.Try:
+		q.trials[a.Router] = now.Add(trialLife)
+		l.do(now, l.links.Dial(now, a.Router))
+		q.offerThrough(now, a.Router)
+	case path.Announce:
+		q.list = slices.Clone(a.Queues)
+		for _, id := range q.list {
+			q.offerThrough(now, id)
+		}
+		l.due(now, choreRecord, 0)
+		l.publishDirectory()
+	}
+}
+
+// shortlist returns the queue-VRs to choose from, those that the operator names if he names any.
+func (q *queues) shortlist(elected []mesh.QueueCandidate) []tables.RouterID {
+	l := q.l
+	if len(l.settings.Queues) > 0 {
+		var list []tables.RouterID
+		for _, name := range l.settings.Queues {
+			if e, ok := l.store.EnrolmentByName(name); ok && e.Router != l.n.self.Router {
+				list = append(list, e.Router)
+			}
+		}
+		return list
+	}
+	self, _ := l.store.Enrolment(l.n.self.Router)
+	distances := map[tables.RouterID]time.Duration{}
+	if len(elected) > shortlistLen {
+		for _, m := range l.n.gossip.Members() {
+			if m.RTT > 0 {
+				distances[m.Router] = m.RTT
+			}
+		}
+	}
+	return mesh.Shortlist(elected, l.n.self.Router, self.Site, func(id tables.RouterID) (time.Duration, bool) {
+		d, ok := distances[id]
+		return d, ok
+	}, shortlistLen)
+}
+
+// measures returns what we know of each queue-VR by ourselves: nothing that it says of itself is in it.
+func (q *queues) measures(now time.Time, shortlist []tables.RouterID) (list []path.QueueMeasure) {
+	l := q.l
+	for _, a := range q.state.Current() {
+		if !slices.Contains(shortlist, a.Router) {
+			shortlist = append(shortlist, a.Router)
+		}
+	}
+	through := l.measuresThrough(now)
+	for _, id := range shortlist {
+		e, ok := l.store.Enrolment(id)
+		if !ok || !l.store.Admitted(id, now) {
+			continue
+		}
+		r, _ := l.store.LinkRecord(id)
+		m := through[id]
+		m.Router, m.Site, m.Draining = id, e.Site, r.Draining || r.VRKind != "regular"
+		m.Refused = q.refused[id]
+		if at, up := l.links.Endpoint(id); up && path.KindOf(at) != path.Relayed {
+			m.Linked = q.accepted[id] || !q.attachedTo(id)
+			for _, w := range first(l.links.Ways(now, id)) {
+				if w.InUse {
+					m.RTT = w.Measure.RTT
+				}
+			}
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+func first(list []transport.WayStatus, _ path.Decision, _ bool) []transport.WayStatus { return list }
+
+func (q *queues) attachedTo(id tables.RouterID) bool {
+	return slices.ContainsFunc(q.state.Current(), func(a path.Attached) bool { return a.Router == id })
+}
+
+// measuresThrough puts together what was measured end to end through each relay: the bandwidth to every peer
+// that it leads to, weighted by the traffic with that peer.
+func (l *loop) measuresThrough(now time.Time) map[tables.RouterID]path.QueueMeasure {
+	sums := map[tables.RouterID]path.QueueMeasure{}
+	weights := map[tables.RouterID]float64{}
+	for _, id := range l.links.Established() {
+		ways, _, _ := l.links.Ways(now, id)
+		weight := 1e-3 // a peer without traffic counts little, but more than nothing
+		for _, w := range ways {
+			if w.InUse {
+				weight += float64(w.Measure.Used)
+			}
+		}
+		for _, w := range ways {
+			relay, _ := path.RelayOf(w.Path)
+			if relay == 0 || !w.Validated || w.Measure.Rate.Kind == path.RateUnknown {
+				continue
+			}
+			m := sums[relay]
+			m.Score += weight * float64(w.Measure.Rate.Bits)
+			if w.Measure.Rate.At.After(m.ScoreAt) {
+				m.ScoreAt = w.Measure.Rate.At
+			}
+			m.LowerBound = m.LowerBound || w.Measure.Rate.Kind == path.RateAtLeast
+			sums[relay] = m
+			weights[relay] += weight
+		}
+	}
+	for relay, m := range sums {
+		m.Score /= weights[relay]
+		sums[relay] = m
+	}
+	return sums
+}
+
+// ask asks a queue-VR to serve us, as soon as there is a link.
+func (q *queues) ask(now time.Time, id tables.RouterID) {
+	l := q.l
+	if _, up := l.links.Conn(id); !up {
+		return // linkUp asks
+	}
+	q.order++
+	l.do(now, l.links.Tell(now, id, frame.Attach{Order: q.order, Mode: attachChannel}.Append(nil)))
+	order := q.order
+	l.after(now, time.Second, func(now time.Time) {
+		if q.attachedTo(id) && !q.accepted[id] && q.order == order {
+			q.ask(now, id)
+		}
+	})
+}
+
+// linkUp continues what waited for a link.
+func (q *queues) linkUp(now time.Time, id tables.RouterID) {
+	if q.attachedTo(id) {
+		q.ask(now, id)
+	}
+	if q.attachedTo(id) || !q.trials[id].IsZero() {
+		q.offerThrough(now, id)
+	}
+}
+
+// linkDown is the end of what the link carried.
+func (q *queues) linkDown(now time.Time, id tables.RouterID) {
+	delete(q.accepted, id)
+	delete(q.clients, id)
+	if q.attachedTo(id) {
+		q.l.due(now, choreQueues, 0)
+	}
+}
+
+// forget ends trials whose time is over.
+func (q *queues) forget(now time.Time) {
+	for id, until := range q.trials {
+		if !now.Before(until) {
+			delete(q.trials, id)
+		}
+	}
+	for id, at := range q.detoured {
+		if now.Sub(at) > detourPause {
+			delete(q.detoured, id)
+		}
+	}
+}
+
+// offerThrough offers the paths through a relay to every link that is not direct.
+func (q *queues) offerThrough(now time.Time, relay tables.RouterID) {
+	l := q.l
+	for _, id := range l.links.Established() {
+		at, _ := l.links.Endpoint(id)
+		if id != relay && path.KindOf(at) != path.Direct {
+			l.do(now, l.links.Offer(now, id, path.Relay(relay, id)))
+		}
+	}
+}
+
+// candidates is what a peer is told of where we may be found: see transport.Config.
+func (l *loop) candidates(tables.RouterID) (endpoints []netip.AddrPort, relays []tables.RouterID) {
+	if l.settings.Kind != "limited" { // a declared one is not to be asked
+		endpoints, _ = l.endpoints()
+	}
+	relays = slices.Clone(l.queues.list)
+	for id := range l.queues.trials {
+		relays = append(relays, id)
+	}
+	slices.Sort(relays[len(l.queues.list):])
+	return endpoints[:min(len(endpoints), 8)], relays[:min(len(relays), 8)]
+}
+
+// leads reports whether we choose the path of the link with a router: the limited one does, since it is
+// whose ways differ; else the lower router ID. Both sides go by the link records.
+func (l *loop) leads(id tables.RouterID) bool {
+	theirs, _ := l.store.LinkRecord(id)
+	if ours, other := l.limited(), theirs.VRKind == "limited"; ours != other {
+		return ours
+	}
+	return l.n.self.Router < id
+}
+
+// relayAllowed reports whether a router may be used as a relay: what it says of itself is only a hint, and what is
+// sent through it is sealed.
+func (l *loop) relayAllowed(now time.Time, id tables.RouterID) bool {
+	e, ok := l.store.Enrolment(id)
+	r, known := l.store.LinkRecord(id)
+	return ok && known && id != l.n.self.Router && e.MayQueue && r.VRKind == "regular" && l.store.Admitted(id, now)
+}
+
+// offerRelays takes the relays that a peer names: it has links with them, so we need one.
+func (l *loop) offerRelays(now time.Time, router tables.RouterID, relays []tables.RouterID) {
+	for _, relay := range relays {
+		if relay == router || !l.relayAllowed(now, relay) {
+			continue
+		}
+		l.do(now, l.links.Dial(now, relay))
+		l.do(now, l.links.Offer(now, router, path.Relay(relay, router)))
+	}
+}
+
+// degraded offers detours to a link whose path is silent or bad: through routers that we have links with
+// already, and that relay (Andersen et al., "Resilient Overlay Networks", 2001: one hop is enough).
+func (l *loop) degraded(now time.Time, router tables.RouterID) {
+	q := l.queues
+	if now.Sub(q.detoured[router]) < detourPause {
+		return
+	}
+	q.detoured[router] = now
+	offered := 0
+	for _, id := range append(slices.Clone(q.list), l.links.Established()...) {
+		if id == router || offered >= detoursMax || !l.relayAllowed(now, id) {
+			continue
+		}
+		if at, up := l.links.Endpoint(id); !up || path.KindOf(at) == path.Relayed {
+			continue
+		}
+		offered++
+		l.do(now, l.links.Offer(now, router, path.Relay(id, router)))
+	}
+}
+
+// draining reports whether a relay asks to be left.
+func (l *loop) draining(id tables.RouterID) bool {
+	r, _ := l.store.LinkRecord(id)
+	return r.Draining || !l.queues.refused[id].IsZero() && l.now.Sub(l.queues.refused[id]) < time.Minute
+}
+
+// asked takes a frame that is not about the link itself.
+func (l *loop) asked(now time.Time, a transport.Asked) {
+	switch a.Frame.Kind {
+	case frame.KindAttach:
+		if f, err := frame.ParseAttach(a.Frame.Body); err == nil {
+			l.queues.attach(now, a.Router, f)
+		}
+	case frame.KindAttached:
+		if f, err := frame.ParseAttached(a.Frame.Body); err == nil {
+			l.queues.attached(now, a.Router, f)
+		}
+	}
+}
+
+// attach serves a limited VR, or says that we do not.
+func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
+	l := q.l
+	c := q.clients[id]
+	if c != nil && f.Order < c.order {
+		return
+	}
+	if f.Mode == attachLeave {
+		delete(q.clients, id)
+		return
+	}
+	accepted := l.relays() && !l.drains && (c != nil || len(q.clients) < clientsMax)
+	if accepted {
+		if c == nil {
+			c = &client{since: now}
+			q.clients[id] = c
+			l.n.log.Info("serving limited VR", "peer", l.name(id))
+		}
+		c.order, c.mode = f.Order, f.Mode
+	} else {
+		delete(q.clients, id)
+	}
+	l.do(now, l.links.Tell(now, id, frame.Attached{Order: f.Order, Accepted: accepted}.Append(nil)))
+}
+
+// attached takes a queue-VR's answer. One that says no later asks to be left.
+func (q *queues) attached(now time.Time, id tables.RouterID, f frame.Attached) {
+	if !q.attachedTo(id) || f.Order > q.order {
+		return
+	}
+	if f.Accepted {
+		q.accepted[id] = true
+		delete(q.refused, id)
+	} else {
+		delete(q.accepted, id)
+		q.refused[id] = now
+		q.l.n.log.Info("queue-VR refuses", "peer", q.l.name(id))
+	}
+	q.l.due(now, choreQueues, 0)
+}
+
+// drain asks every client to leave.
+func (q *queues) drain(now time.Time) {
+	l := q.l
+	for id, c := range q.clients {
+		l.do(now, l.links.Tell(now, id, frame.Attached{Order: c.order, Accepted: false}.Append(nil)))
+	}
+	l.due(now, choreRecord, 0)
+}
