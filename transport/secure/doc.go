@@ -2,8 +2,9 @@
 //
 // It holds the handshakes (Noise IK between enrolled routers, Noise XX for a newcomer that knows
 // only an address), the gate that stands before them (MAC1, cookies, limiter), the sessions that
-// come out of them (AEAD with a counter nonce, replay window, deadlines) and the sessionless
-// box for gossip datagrams. Layouts are package frame's; docs/wire.md is the normative text.
+// come out of them (AEAD with a counter nonce, replay window, deadlines), the hop tags of what goes
+// through a queue-VR, and the sessionless box for gossip datagrams. Layouts are package frame's;
+// docs/wire.md is the normative text.
 //
 // What it promises:
 //   - a message that does not authenticate changes nothing: neither a handshake, nor a replay

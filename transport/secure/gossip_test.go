@@ -171,3 +171,53 @@ func FuzzGossipOpen(f *testing.F) {
 		}
 	})
 }
+
+// TestGossipThroughAThird: a whole piece goes through bob to carol, who opens it as if it had come directly;
+// bob cannot, and what bob changes carol does not open.
+func TestGossipThroughAThird(t *testing.T) {
+	ka, kc := router(1, true).Static, router(3, true).Static
+	ab, ba := boxes(t)
+	counter, _ := NewGossipCounter(5)
+	ac, err := NewGossipBox(ka, tables.Hash{1}, alice, carol, kc.Public(), counter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := NewGossipBox(kc, tables.Hash{1}, carol, alice, ka.Public(), counter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.Repeat([]byte{3}, frame.GossipPieceMax)
+	inner, err := ac.Seal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outer, err := ab.Seal(frame.AppendGossipRelay(nil, carol, inner[0]))
+	if err != nil || len(outer) != 2 {
+		t.Fatalf("%d pieces, %v", len(outer), err)
+	}
+	var payload []byte
+	for _, d := range outer {
+		if len(d) > frame.DatagramMax {
+			t.Errorf("piece of %d bytes", len(d))
+		}
+		if _, payload, err = ba.Open(payload, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	destination, datagram, err := frame.ParseGossipRelay(payload)
+	if frame.GossipKind(payload) != frame.GossipRelay || err != nil || destination != carol {
+		t.Fatalf("to %d, %v", destination, err)
+	}
+	if h, _, _ := frame.ParseGossip(datagram); h.Sender != alice {
+		t.Errorf("inside: %+v", h)
+	}
+	if _, _, err := ba.Open(nil, datagram); err != ErrOpen {
+		t.Errorf("the router between opens it: %v", err)
+	}
+	if _, _, err := ca.Open(nil, flip(datagram, 8*40)); err != ErrOpen {
+		t.Errorf("changed on the way, it opens: %v", err)
+	}
+	if _, got, err := ca.Open(nil, datagram); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("at the destination: %v", err)
+	}
+}
