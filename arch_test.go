@@ -53,6 +53,7 @@ var rooms = map[string]room{
 	"node/control":             {imports: "tables", homes: "golang.org/x/sys golang.org/x/net"},
 	"node/forward":             {pure: true, imports: "tables tables/fib"},
 	"node/state":               {homes: "golang.org/x/sys"},
+	"node/vr":                  {pure: true, imports: "tables"},
 	"tests/impair":             {homes: "golang.org/x/sys"},
 	"tests/netns":              {imports: "node/capture/netnstest tests/impair"},
 }
