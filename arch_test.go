@@ -54,6 +54,7 @@ var rooms = map[string]room{
 	"node/forward":             {pure: true, imports: "tables tables/fib"},
 	"node/relay":               {pure: true, imports: "tables"},
 	"node/state":               {homes: "golang.org/x/sys"},
+	"node/vr":                  {pure: true, imports: "tables"},
 	"tests/impair":             {homes: "golang.org/x/sys"},
 	"tests/netns":              {imports: "node/capture/netnstest tests/impair"},
 }
