@@ -42,7 +42,7 @@ type AttachAction interface{ attachAction() }
 // a trial, is kept.
 type Attach struct {
 	Router tables.RouterID
-	Reason string
+	Reason string // for people, one of the constants below
 }
 
 // Detach ends a channel.
@@ -70,51 +70,208 @@ func (Announce) attachAction() {}
 
 // An Attached is a queue-VR in use, and why.
 type Attached struct {
-	Router   tables.RouterID
-	Site     string
-	Since    time.Time
-	Score    float64 // as measured last, zero if unknown
-	Reason   string  // why it was chosen
-	RunnerUp tables.RouterID
-	// RunnerUpScore is what the best of the others measured, zero if none was measured.
+	Router tables.RouterID
+	Site   string
+	Since  time.Time
+	Score  float64 // as measured last, zero if unknown
+	Reason string  // why it was chosen
+
+	// RunnerUp is the one with the best score of all others, zero if none has one.
+	RunnerUp      tables.RouterID
 	RunnerUpScore float64
 }
 
 // Attachments decides which queue-VRs a limited VR keeps channels to.
+//
+// Each queue-VR of the list is in one state:
+//
+//	        room for one more:                       channel up:
+//	        Attach         +---------+               Announce
+//	   +------------------>| seeking |------------------------+
+//	   |                   +---------+                        v
+//	+------+  full, no answer:  |                        +----------+
+//	| idle |<-------------------+                        | attached |
+//	+------+  Detach, set aside                          +----------+
+//	 | ^ ^ ^                                              ^    |  |
+//	 | | | +----------------------------------------------|----+  | another took its place:
+//	 | | |       dead, full: Detach, set aside, Announce   |       v Announce
+//	 | | |                                                |   +---------+
+//	 | | +------------------------------------------------|---| leaving |
+//	 | |         peers have heard: Detach                 |   +---------+
+//	 | |                        +-------+                 |
+//	 | +------------------------| trial |-----------------+
+//	 |      no better: Detach   +-------+  better: Attach, Announce
+//	 |   now and then: Try          ^
+//	 +------------------------------+
+//
+// The rules:
+//   - Up to count are attached, on different sites where there are any. Room is filled at once, a dead
+//     channel gives room at once, and one that drains or has let us down keeps its place until another
+//     has come.
+//   - The first is the one that is measured best. It changes only on evidence: another with its
+//     channel up that is at least 20 % better, for 30 s, by the more for the longer (evidence), and
+//     10 minutes after the last change. The threshold is drawn anew for each comparison, so that not
+//     all limited VRs follow the same news at the same moment.
+//   - One whose score collapses to half of what it used to be may be left before that. If it was chosen
+//     for a measurement that it did not keep, it is not chosen again for an hour, then two, and so on.
+//   - Only what was measured counts. Nothing here knows what a queue-VR says of itself, but that it
+//     is full or drains.
+//
+// The zero value is not ready: see NewAttachments. One goroutine at a time.
 type Attachments struct {
-	self     tables.RouterID
-	count    int
-	attached []Attached
+	self   tables.RouterID
+	count  int
+	random func() uint64 // of the Decide in progress
+	off    attachDefences
+
+	book      []*queueState // the list of the last Decide in its order, then those that are set aside
+	order     []*queueState // the attached ones, the preferred one first
+	announced []tables.RouterID
+	actions   []AttachAction
+
+	decided  time.Time // last Decide
+	switched time.Time // last change of the first that was ours to make
+	escaped  time.Time // last one because of a collapse
+	trialAt  time.Time // when the next trial may begin
+}
+
+// attachDefences are off in tests that must fail without them.
+type attachDefences struct {
+	hysteresis bool // the best of the moment is taken at once
+	random     bool // every limited VR has the same thresholds
+	letDown    bool // a measurement that was not kept is believed again
 }
 
 // NewAttachments returns the state of a limited VR that wants count channels and has none.
 func NewAttachments(self tables.RouterID, count int) *Attachments {
-	return &Attachments{self: self, count: count}
+	return &Attachments{self: self, count: max(count, 1)}
 }
 
-// Decide looks at the short list, in order of preference, with the queue-VRs attached to in any case,
-// and returns what to do, in order. random returns 64 random bits.
-func (a *Attachments) Decide(now time.Time, shortlist []QueueMeasure, random func() uint64) []AttachAction {
-	var actions []AttachAction
-	find := func(r tables.RouterID) *Attached {
-		for i := range a.attached {
-			if a.attached[i].Router == r {
-				return &a.attached[i]
+const (
+	// seekStagger is how long one candidate is waited for alone, before another is asked beside it:
+	// longer than a handshake over a path of 500 ms, and a second one costs little.
+	seekStagger = time.Second
+
+	// seekExtra bounds how many are asked beside those there is room for.
+	seekExtra = 2
+
+	// seekWait is when a candidate has not answered: three handshakes have been lost.
+	seekWait = 5 * time.Second
+
+	// seekAgain is how soon one that failed is asked again when there is no channel at all.
+	seekAgain = 5 * time.Second
+
+	// asideFirst and asideMost bound how long one that died or did not answer is set aside: doubled
+	// each time. Nothing flaps back within 30 s; one that is back for good is used again
+	// within 10 minutes.
+	asideFirst, asideMost = 30 * time.Second, 10 * time.Minute
+
+	// soundAfter is how long a channel lives until its failures are forgotten.
+	soundAfter = 10 * time.Minute
+
+	// refusedWait is how long one that is full is not asked: others leave at the pace of
+	// switchEvery.
+	refusedWait = 10 * time.Minute
+
+	// leaveLinger is how long a channel outlives the announcement that it will go. A link record
+	// reaches 99 % of 1,000 VRs within 5 s (docs/architecture.md).
+	leaveLinger = 10 * time.Second
+
+	// switchEvery is the least time between two changes of the first without need.
+	switchEvery = 10 * time.Minute
+
+	// escapeEvery is the least time between two changes because of a collapse.
+	escapeEvery = time.Minute
+
+	// trialEvery is the mean time between trials. A trial costs a handshake and a train; with a
+	// short list of eight every candidate gets its turn in an hour.
+	trialEvery = 10 * time.Minute
+
+	// trialAge is when a score is so old that a candidate is tried again; trialAgeCollapsed
+	// is the same when the first has collapsed.
+	trialAge, trialAgeCollapsed = time.Hour, time.Minute
+
+	// trialMeasure is how long a trial waits for its measurement, trialFair how long one that is
+	// measured may take to be ahead, and trialMost how long it may take to win.
+	trialMeasure, trialFair, trialMost = 30 * time.Second, 20 * time.Second, 5 * time.Minute
+
+	// letDownFirst and letDownMost bound how long one that did not keep its measurement is not
+	// chosen for a measurement again.
+	letDownFirst, letDownMost = time.Hour, 24 * time.Hour
+
+	// letDownWithin is how soon after the choice a collapse is held against the one chosen: later
+	// its load may have changed.
+	letDownWithin = 10 * time.Minute
+
+	// decideEvery is the longest time between two calls while there is something to compare.
+	decideEvery = 5 * time.Second
+
+	// bookMax bounds what is remembered of queue-VRs that are in the list no longer.
+	bookMax = 64
+)
+
+// Decide takes the time and what is measured, and returns what to do, in this order. The list is the
+// short list in its order of preference; the caller adds those attached to that are not in it any
+// more, unless they must not be used: what is missing is left at once. random returns 64 random bits.
+//
+// To be called when a channel goes up or down, when measurements come, and at Next.
+func (a *Attachments) Decide(now time.Time, list []QueueMeasure, random func() uint64) []AttachAction {
+	a.random = random
+	a.actions = nil
+	a.observe(now, list)
+	for _, q := range a.book {
+		a.follow(now, q)
+	}
+	a.fill(now)
+	a.compare(now)
+	a.retire(now)
+	a.try(now)
+	a.announce()
+	a.decided = now
+	a.random = nil
+	return a.actions
+}
+
+// Next returns when Decide has to be called again if there is no news before; zero if nothing is to
+// be done then.
+func (a *Attachments) Next() time.Time {
+	var next time.Time
+	earlier := func(t time.Time) {
+		if next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	for _, q := range a.book {
+		switch q.state {
+		case queueSeeking:
+			earlier(q.since.Add(seekWait))
+			if t := q.since.Add(seekStagger); t.After(a.decided) {
+				earlier(t)
+			}
+		case queueLeaving:
+			earlier(q.since.Add(leaveLinger))
+		case queueAttached, queueTrial:
+			earlier(a.decided.Add(decideEvery))
+		case queueIdle:
+			if len(a.order) == 0 && q.listed {
+				earlier(a.decided.Add(seekStagger))
 			}
 		}
-		return nil
 	}
-	for _, m := range shortlist {
-		if len(a.attached) < a.count && m.Router != a.self && find(m.Router) == nil && !m.Draining && m.Refused.IsZero() {
-			a.attached = append(a.attached, Attached{Router: m.Router, Site: m.Site, Since: now, Reason: "first"})
-			actions = append(actions, Attach{m.Router, "first"})
-		}
-	}
-	return actions
+	return next
 }
 
-// Next returns when Decide has to be called again at the latest; zero if only for news.
-func (a *Attachments) Next() time.Time { return time.Time{} }
-
 // Current returns the queue-VRs in use, the preferred one first.
-func (a *Attachments) Current() []Attached { return a.attached }
+func (a *Attachments) Current() []Attached {
+	list := make([]Attached, 0, len(a.order))
+	for _, q := range a.order {
+		at := Attached{Router: q.measure.Router, Site: q.measure.Site, Since: q.since, Score: q.measure.Score, Reason: q.reason}
+		for _, o := range a.book {
+			if o != q && o.listed && o.measure.Score > at.RunnerUpScore {
+				at.RunnerUp, at.RunnerUpScore = o.measure.Router, o.measure.Score
+			}
+		}
+		list = append(list, at)
+	}
+	return list
+}
