@@ -431,7 +431,9 @@ func (n *Node) Apply(ctx context.Context, s Settings) error {
 	return n.call(ctx, func(now time.Time, l *loop) {
 		l.settings = s
 		n.gate.SetJoinable(s.Joinable)
+		l.self.declare(now)
 		l.due(now, choreRecord, 0)
+		l.due(now, choreQueues, 0)
 		l.due(now, chorePublish, 0)
 		l.due(now, choreAuthority, 0)
 	})

@@ -13,6 +13,7 @@ import (
 
 // An arrival is a datagram for the links that passed the gate.
 type arrival struct {
+	at       time.Time
 	from     netip.AddrPort
 	datagram []byte
 }
@@ -46,7 +47,7 @@ func underLoad(on bool, queued, capacity int, idle time.Duration) bool {
 func (n *Node) controlArrived(now time.Time, from netip.AddrPort, b []byte) {
 	switch verdict := n.gate.Check(now, from, b); verdict {
 	case secure.Pass:
-		n.enqueue(arrival{from, b})
+		n.enqueue(arrival{now, from, b})
 	case secure.Cookie:
 		answer, err := n.gate.AppendCookie(nil, now, from, b, n.options.Rand)
 		if err == nil && len(answer) <= len(b) {
@@ -93,7 +94,9 @@ func (l *loop) drainControls() {
 }
 
 // arrive gives a datagram to the links.
-func (l *loop) arrive(now time.Time, a arrival) { l.do(now, l.links.Handle(now, a.from, a.datagram)) }
+func (l *loop) arrive(now time.Time, a arrival) {
+	l.do(now, l.links.HandleArrived(now, a.at, a.from, a.datagram))
+}
 
 // shake gives a first message to the links.
 func (l *loop) shake(now time.Time, a arrival) {

@@ -55,7 +55,7 @@ func (d *directory) route(n *Node, id tables.RouterID) (at netip.AddrPort, relay
 	}
 	if len(queues) == 0 {
 		for _, at := range record.Endpoints {
-			if n.reaches(at.Addr()) {
+			if n.reaches(at.Addr()) && !n.reach.silent.Load() {
 				return at, 0
 			}
 		}
@@ -73,7 +73,7 @@ func (d *directory) route(n *Node, id tables.RouterID) (at netip.AddrPort, relay
 // reachesAny reports whether we can send to an endpoint of a router.
 func (n *Node) reachesAny(view *tables.View, id tables.RouterID) bool {
 	record, _ := view.LinkRecord(id)
-	return slices.ContainsFunc(record.Endpoints, func(at netip.AddrPort) bool { return n.reaches(at.Addr()) })
+	return !n.reach.silent.Load() && slices.ContainsFunc(record.Endpoints, func(at netip.AddrPort) bool { return n.reaches(at.Addr()) })
 }
 
 // publishDirectory gives the other goroutines the present documents and links.

@@ -168,7 +168,7 @@ func (n *newcomer) read(ctx context.Context, done chan<- struct{}) {
 		for i := range batch[:count] {
 			dg := &batch[i]
 			select {
-			case n.datagrams <- arrival{dg.Addr, append([]byte(nil), dg.Buf[:dg.N]...)}:
+			case n.datagrams <- arrival{time.Now(), dg.Addr, append([]byte(nil), dg.Buf[:dg.N]...)}:
 			default:
 			}
 		}

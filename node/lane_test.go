@@ -135,6 +135,7 @@ func newLanePair(t testing.TB, pathMTU int, seal tables.Seal) *lanePair {
 		}
 		n.snapshot.Store(&snapshot{forward: compiled})
 		n.grants.Store(&map[uint32]grant{})
+		n.hops.Store(&map[uint32]hop{})
 		return n
 	}
 	p.a, p.b = mk(laneA, p.lan), mk(laneB, p.far)

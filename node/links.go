@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vine-mesh/vine/node/vr"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
 	"github.com/vine-mesh/vine/transport/path"
@@ -137,6 +138,8 @@ func (l *loop) linkUp(now time.Time, a transport.Up) {
 		d.done(now, a.Conn, true)
 	}
 	l.gossip.linkUp(now, a.Router)
+	l.n.keep(a.Endpoint)
+	l.self.linked(now, a.Router, a.Endpoint)
 	l.queues.linkUp(now, a.Router)
 }
 
@@ -147,10 +150,8 @@ func (l *loop) linkDown(now time.Time, a transport.Down) {
 	}
 	l.n.log.Info("link down", "peer", l.name(a.Router), "reason", a.Reason)
 	l.peerOf(a.Router).endpoint = netip.AddrPort{}
-	if _, seen := l.observed[a.Router]; seen {
-		delete(l.observed, a.Router)
-		l.due(now, choreRecord, 0)
-	}
+	delete(l.observed, a.Router)
+	l.self.handle(now, vr.Unlinked{Router: a.Router})
 	l.publishDirectory()
 	l.stopSending(a.Router)
 	l.queues.linkDown(now, a.Router)
@@ -194,7 +195,9 @@ func (l *loop) release(p *peer) {
 	s.flush()
 }
 
-func (l *loop) moved(a transport.Moved) {
+func (l *loop) moved(now time.Time, a transport.Moved) {
+	l.n.keep(a.Endpoint)
+	l.self.linked(now, a.Router, a.Endpoint)
 	p := l.peerOf(a.Router)
 	p.endpoint = a.Endpoint
 	l.publishDirectory()

@@ -42,16 +42,18 @@ type loop struct {
 	waits     map[tables.Hash][]chan struct{} // who waits for the outcome of a request
 	diskError error                           // of the last write; nil: it went well
 
-	chores   [choreEnd]time.Time // when each is due; zero: not
-	timers   []timer
-	todo     []transport.Action // see do
-	doing    bool
-	observed map[tables.RouterID]netip.AddrPort // where each linked peer sees us
-	hops     map[uint32]hop
-	queues   *queues
-	drains   bool // `vine drain`: no new clients, and those that are here are asked to leave
-	record   record
-	settings Settings
+	chores    [choreEnd]time.Time // when each is due; zero: not
+	timers    []timer
+	todo      []transport.Action // see do
+	doing     bool
+	observed  map[tables.RouterID]netip.AddrPort // where each linked peer sees us
+	hops      map[uint32]hop
+	queues    *queues
+	self      *selfhood
+	streaming *streaming
+	drains    bool // `vine drain`: no new clients, and those that are here are asked to leave
+	record    record
+	settings  Settings
 }
 
 // A peer is what the control loop knows of one router that it has, or wants, a link with.
@@ -108,6 +110,7 @@ const (
 	choreHasten                 // meet the authority, while somebody waits for its answer
 	choreForget                 // drop what time has ended
 	choreQueues                 // look at the election and our queue-VRs
+	choreLocal                  // look at the addresses of this machine
 	choreEnd
 )
 
@@ -118,6 +121,8 @@ func newLoop(n *Node, now time.Time, store *tables.Store) (*loop, error) {
 		observed: map[tables.RouterID]netip.AddrPort{}, settings: n.options.Settings,
 	}
 	l.hops = map[uint32]hop{}
+	l.self = newSelfhood(l)
+	l.streaming = newStreaming(l)
 	l.queues = newQueues(l)
 	l.clerk = newClerk(n)
 	l.backlog = newBacklog(l)
@@ -134,13 +139,13 @@ func newLoop(n *Node, now time.Time, store *tables.Store) (*loop, error) {
 		Leads:    l.leads, Candidates: l.candidates, Punchable: l.punchable, Draining: l.draining,
 	})
 	n.gate.SetJoinable(l.settings.Joinable)
-	n.setFamilies(localEndpoints(n.socket.LocalAddr(), store.InSpaceAddr))
 	if err := l.restore(); err != nil {
 		return nil, err
 	}
 	if err := l.publish(now); err != nil {
 		return nil, err
 	}
+	l.self.look(now)
 	return l, nil
 }
 
@@ -187,6 +192,7 @@ func (l *loop) handle(event func(now time.Time)) {
 	event(now)
 	l.do(now, l.links.Advance(now))
 	l.gossip.advance(now)
+	l.self.advance(now)
 	l.fire(now)
 	for c := range choreEnd {
 		if at := l.chores[c]; !at.IsZero() && !at.After(now) {
@@ -206,6 +212,7 @@ func (l *loop) next() time.Time {
 	}
 	consider(l.links.Next())
 	consider(l.gossip.next())
+	consider(l.self.state.Next())
 	for _, at := range l.chores {
 		consider(at)
 	}
@@ -258,7 +265,7 @@ func (l *loop) due(now time.Time, c chore, wait time.Duration) {
 
 // start makes everything due that a VR does once it runs.
 func (l *loop) start(now time.Time) {
-	for _, c := range []chore{choreRecord, choreAuthority, choreRejoin, choreExpire, choreForget, choreQueues} {
+	for _, c := range []chore{choreRecord, choreAuthority, choreRejoin, choreExpire, choreForget, choreQueues, choreLocal} {
 		l.due(now, c, 0)
 	}
 	l.gossip.start(now)
@@ -285,6 +292,9 @@ func (l *loop) chore(now time.Time, c chore) {
 	case choreForget:
 		l.forget(now)
 		l.due(now, choreForget, forgetEvery)
+	case choreLocal:
+		l.self.look(now)
+		l.due(now, choreLocal, localEvery)
 	case choreQueues:
 		l.queues.advance(now)
 		l.due(now, choreQueues, electEvery)
@@ -293,6 +303,7 @@ func (l *loop) chore(now time.Time, c chore) {
 	case choreExpire:
 		l.expire(now)
 		l.calm(now)
+		l.streaming.tidy(now)
 		l.due(now, choreExpire, time.Second)
 	}
 }
@@ -325,7 +336,7 @@ func (l *loop) do(now time.Time, actions []transport.Action) {
 				l.stopSending(a.Router)
 			}
 		case transport.Moved:
-			l.moved(a)
+			l.moved(now, a)
 		case transport.Channels:
 			l.channels(a)
 		case transport.Granted:
@@ -335,6 +346,7 @@ func (l *loop) do(now time.Time, actions []transport.Action) {
 		case transport.Down:
 			l.linkDown(now, a)
 		case transport.JoinUp:
+			l.n.keep(a.Endpoint)
 			l.server.joinUp(now, a)
 		case transport.StreamOpened:
 			l.streamOpened(now, a)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,10 +33,15 @@ var ErrNotEnrolled = errors.New("this machine is not enrolled in a federation")
 
 // Options say what a Node runs on. A Node owns what it is given and closes it.
 type Options struct {
-	State       *state.Dir
-	Socket      underlay.Socket
-	Streams     *underlay.Streams // stream connections; nil: none
-	Attachments []Attachment      // none: a VR without hosts, which still gossips and admits
+	State   *state.Dir
+	Socket  underlay.Socket
+	Streams *underlay.Streams // stream connections; nil: none
+	// Proxy returns the proxy for a stream connection to an endpoint, nil for none. It may be nil.
+	Proxy func(netip.AddrPort) (*url.URL, error)
+	// Fresh opens a socket that has never sent anything, to send to an address of that family: to dial
+	// back for others. nil: we do not help them.
+	Fresh       func(netip.Addr) (underlay.Socket, error)
+	Attachments []Attachment // none: a VR without hosts, which still gossips and admits
 	Settings    Settings
 	Control     net.Listener  // the management API; nil: none
 	SerfRPC     net.Listener  // for the stock serf command; nil: none
@@ -123,7 +129,11 @@ type Node struct {
 	shake     func(l *loop, now time.Time, a arrival)
 	underLoad func(on bool, queued, capacity int, idle time.Duration) bool
 
-	reach     reachable
+	reach    reachable
+	contacts contacts
+	// tasks and ctx are those of Run: for what the control loop has done beside it.
+	tasks     *errgroup.Group
+	ctx       context.Context
 	listening indexes
 	snapshot  atomic.Pointer[snapshot]
 	grants    atomic.Pointer[map[uint32]grant]
@@ -220,6 +230,12 @@ func (n *Node) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	lower, stopLower := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLower()
+	n.tasks, n.ctx = g, ctx
+	if n.streams != nil {
+		g.Go(func() error { return n.streams.Run(lower) })
+		g.Go(func() error { return n.watchStreams(lower) })
+		g.Go(func() error { return n.receiveLane(n.streams) })
+	}
 	g.Go(func() error {
 		defer stopLower()
 		defer n.loop.clerk.keepIncarnation()
@@ -236,6 +252,9 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error {
 		<-n.done // the control loop has said goodbye on the socket
 		errs := []error{n.socket.Close()}
+		if n.streams != nil {
+			errs = append(errs, n.streams.Close())
+		}
 		for _, a := range n.attachments {
 			errs = append(errs, a.device.Close())
 		}

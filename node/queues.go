@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vine-mesh/vine/mesh"
+	"github.com/vine-mesh/vine/node/vr"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
 	"github.com/vine-mesh/vine/transport/frame"
@@ -31,13 +32,6 @@ const (
 	detoursMax = 3
 	// detourPause is how often at most they are offered.
 	detourPause = 5 * time.Second
-)
-
-// Modes of attachment: the body of an attach frame.
-const (
-	attachChannel = 0 // an always-open channel
-	attachPoll    = 1 // packets wait until a poll asks for them
-	attachLeave   = 2 // the end of either
 )
 
 // queues is what a limited VR does about its queue-VRs, and a queue-VR about its clients. The control loop
@@ -72,8 +66,7 @@ func newQueues(l *loop) *queues {
 
 // limited reports whether we need queue-VRs.
 func (l *loop) limited() bool {
-	r, ok := l.store.LinkRecord(l.n.self.Router)
-	return ok && r.VRKind == "limited"
+	return l.self.state.Verdict().Kind == vr.Limited
 }
 
 // relays reports whether we relay for others: the authority allows it and we can be reached.
@@ -144,7 +137,7 @@ func (q *queues) do(now time.Time, a path.AttachAction) {
 		l.n.log.Info("leaving queue-VR", "peer", l.name(a.Router), "reason", a.Reason)
 		delete(q.accepted, a.Router)
 		q.order++
-		l.do(now, l.links.Tell(now, a.Router, frame.Attach{Order: q.order, Mode: attachLeave}.Append(nil)))
+		l.do(now, l.links.Tell(now, a.Router, frame.Attach{Order: q.order, Mode: frame.AttachLeave}.Append(nil)))
 		l.do(now, l.links.Pin(now, a.Router, false))
 	case path.Try:
 		q.trials[a.Router] = now.Add(trialLife)
@@ -266,7 +259,7 @@ func (q *queues) ask(now time.Time, id tables.RouterID) {
 		return // linkUp asks
 	}
 	q.order++
-	l.do(now, l.links.Tell(now, id, frame.Attach{Order: q.order, Mode: attachChannel}.Append(nil)))
+	l.do(now, l.links.Tell(now, id, frame.Attach{Order: q.order, Mode: frame.AttachChannel}.Append(nil)))
 	order := q.order
 	l.after(now, time.Second, func(now time.Time) {
 		if q.attachedTo(id) && !q.accepted[id] && q.order == order {
@@ -322,7 +315,7 @@ func (q *queues) offerThrough(now time.Time, relay tables.RouterID) {
 // candidates is what a peer is told of where we may be found: see transport.Config.
 func (l *loop) candidates(tables.RouterID) (endpoints []netip.AddrPort, relays []tables.RouterID) {
 	if l.settings.Kind != "limited" { // a declared one is not to be asked
-		endpoints, _ = l.endpoints()
+		endpoints = l.self.state.Verdict().Endpoints
 	}
 	relays = slices.Clone(l.queues.list)
 	for id := range l.queues.trials {
@@ -399,6 +392,8 @@ func (l *loop) asked(now time.Time, a transport.Asked) {
 		if f, err := frame.ParseAttached(a.Frame.Body); err == nil {
 			l.queues.attached(now, a.Router, f)
 		}
+	default:
+		l.self.asked(now, a)
 	}
 }
 
@@ -409,7 +404,7 @@ func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
 	if c != nil && f.Order < c.order {
 		return
 	}
-	if f.Mode == attachLeave {
+	if f.Mode == frame.AttachLeave {
 		delete(q.clients, id)
 		return
 	}

@@ -11,17 +11,15 @@ import (
 // A reachable says which addresses our UDP socket can send to with a hope of an answer.
 type reachable struct {
 	v4, v6 atomic.Bool // this machine has addresses of that family
-	silent atomic.Bool // UDP leads nowhere: see loop.judgeUDP
+	silent atomic.Bool // UDP leads nowhere: see streaming.tidy
 }
 
-// reaches reports whether a datagram to an address may arrive: this machine has an address of its family, and
-// UDP is not blocked. Any goroutine may call it.
+// reaches reports whether a datagram to an address may arrive, since this machine has an address of its family.
+// Any goroutine may call it.
 func (n *Node) reaches(a netip.Addr) bool {
 	switch {
 	case path.Reserved(a):
 		return true
-	case n.reach.silent.Load():
-		return false
 	case a.Is4() || a.Is4In6():
 		return n.reach.v4.Load()
 	}

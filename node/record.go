@@ -1,12 +1,15 @@
 package node
 
 import (
-	"cmp"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/vine-mesh/vine/node/vr"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
 )
@@ -23,9 +26,6 @@ const (
 	// which queue-VRs it has.
 	recordEvery = 10 * time.Second
 	recordBurst = 3
-	// translatedMax is how many endpoints on somebody's address translator are announced: one of
-	// each family, if we are behind such.
-	translatedMax = 2
 )
 
 // observe takes what a peer says of where we are. It is a hint that lives as long as the link with
@@ -35,7 +35,7 @@ func (l *loop) observe(now time.Time, a transport.Observed) {
 		return
 	}
 	l.observed[a.Router] = a.Endpoint
-	l.due(now, choreRecord, 0)
+	l.self.handle(now, vr.Observed{By: a.Router, Endpoint: a.Endpoint})
 }
 
 // refreshRecord makes a new link record when what it says is no longer so.
@@ -74,79 +74,13 @@ func sameRecord(a, b tables.LinkRecord) bool {
 }
 
 func (l *loop) desiredRecord() tables.LinkRecord {
-	endpoints, regular := l.endpoints()
-	kind := "limited"
-	if regular {
-		kind = "regular"
-	}
+	v := l.self.state.Verdict()
 	return tables.LinkRecord{
-		Router: l.n.self.Router, Link: l.n.self.static.Public(), Endpoints: endpoints, VRKind: kind,
+		Router: l.n.self.Router, Link: l.n.self.static.Public(), Endpoints: v.Endpoints, VRKind: v.Kind.String(),
 		Queues: slices.Clone(l.queues.list), Streams: l.settings.Streams, Draining: l.drains,
 		Full:    len(l.queues.clients) >= clientsMax,
 		Serving: l.author != nil, Joinable: l.settings.Joinable, Software: l.n.options.Software,
 	}
-}
-
-// endpointsMax is how many endpoints a link record may hold.
-const endpointsMax = 8
-
-// endpoints returns where this VR can be reached, best first: what the operator declared, else
-// where peers see it and the addresses of its interfaces. regular says whether others can reach it
-// there: the operator says so, or a peer sees it at an address of its own.
-func (l *loop) endpoints() (list []netip.AddrPort, regular bool) {
-	own := localEndpoints(l.n.socket.LocalAddr(), l.store.InSpaceAddr)
-	l.n.setFamilies(own)
-	if len(l.settings.Endpoints) > 0 {
-		list, regular = slices.Clone(l.settings.Endpoints), true
-	} else {
-		list, regular = l.foundEndpoints(own)
-	}
-	switch l.settings.Kind {
-	case "regular":
-		regular = true
-	case "limited":
-		regular = false
-	}
-	return list[:min(len(list), endpointsMax)], regular
-}
-
-// foundEndpoints puts together own addresses and what linked peers say. An address of ours that a
-// peer sees comes first. An address that is not ours, an address translator's, needs the word of two
-// sites, where we have links with two: one liar must not send our peers elsewhere.
-func (l *loop) foundEndpoints(own []netip.AddrPort) (list []netip.AddrPort, regular bool) {
-	sites := map[string]bool{}
-	witnesses := map[netip.AddrPort]map[string]bool{}
-	for id, at := range l.observed {
-		e, _ := l.store.Enrolment(id)
-		sites[e.Site] = true
-		if witnesses[at] == nil {
-			witnesses[at] = map[string]bool{}
-		}
-		witnesses[at][e.Site] = true
-	}
-	var translated []netip.AddrPort
-	for at, by := range witnesses {
-		switch {
-		case slices.Contains(own, at):
-			list = append(list, at)
-		case len(by) >= min(2, len(sites)):
-			translated = append(translated, at)
-		}
-	}
-	slices.SortFunc(list, netip.AddrPort.Compare)
-	// A peer that sees us elsewhere speaks against it, believed or not: behind a translator that
-	// shows each of them another port no two agree.
-	regular = len(list) > 0 || len(l.observed) == 0
-	slices.SortFunc(translated, func(a, b netip.AddrPort) int {
-		return cmp.Or(len(witnesses[b])-len(witnesses[a]), a.Compare(b))
-	})
-	list = append(list, translated[:min(len(translated), translatedMax)]...)
-	for _, at := range own {
-		if !slices.Contains(list, at) {
-			list = append(list, at)
-		}
-	}
-	return list, regular
 }
 
 // localEndpoints returns the addresses at which a socket can be reached on this machine's
@@ -193,8 +127,25 @@ func reach(a netip.Addr) int {
 func (l *loop) tags() map[string]string {
 	r := l.desiredRecord()
 	e, _ := l.store.Enrolment(l.n.self.Router)
+	v := l.self.state.Verdict()
 	tags := map[string]string{
 		"id": l.n.self.Router.String(), "site": e.Site, "kind": r.VRKind, "version": r.Software,
+	}
+	if v.Mapping.Behaviour != vr.Unknown || v.Filtering.Behaviour != vr.Unknown {
+		tags["nat"] = fmt.Sprintf("%v/%v", v.Mapping.Behaviour, v.Filtering.Behaviour)
+	}
+	var queues []string
+	for _, id := range r.Queues {
+		queues = append(queues, l.name(id))
+	}
+	if len(queues) > 0 {
+		tags["queues"] = strings.Join(queues, ",")
+	}
+	if l.relays() {
+		tags["serves"] = strconv.Itoa(len(l.queues.clients))
+	}
+	if r.Draining {
+		tags["draining"] = "yes"
 	}
 	if len(r.Endpoints) > 0 {
 		tags["endpoint"] = r.Endpoints[0].String()

@@ -136,7 +136,15 @@ func (n *Node) send(to netip.AddrPort, datagram []byte) {
 		n.sendThrough(relay, router, datagram)
 		return
 	}
-	n.write([]underlay.Datagram{{Buf: datagram, N: len(datagram), Addr: to}})
+	if path.KindOf(to) == path.Direct {
+		n.sentTo(to)
+	}
+	n.write(datagrams(to, datagram))
+}
+
+// datagrams is a batch of one.
+func datagrams(to netip.AddrPort, b []byte) []underlay.Datagram {
+	return []underlay.Datagram{{Buf: b, N: len(b), Addr: to}}
 }
 
 // sendThrough sends one datagram through a relay. Without a link with the relay it is lost, and the link is
@@ -154,7 +162,7 @@ func (n *Node) sendThrough(relay, router tables.RouterID, datagram []byte) {
 		n.spent.Add(1)
 		return
 	}
-	n.write([]underlay.Datagram{{Buf: whole, N: len(whole), Addr: h.endpoint}})
+	n.write(datagrams(h.endpoint, whole))
 }
 
 // write sends datagrams, each over the socket that its address belongs to, in their order.

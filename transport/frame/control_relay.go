@@ -14,6 +14,7 @@ import (
 const (
 	AttachChannel uint8 = 0 // pass everything on at once: the path to the limited VR is open
 	AttachPoll    uint8 = 1 // keep what comes until a Poll asks for it
+	AttachLeave   uint8 = 2 // serve no more
 )
 
 // An Attach asks the peer to be this router's queue-VR, or tells that it still is one. Of several in one
@@ -35,7 +36,7 @@ func ParseAttach(body []byte) (Attach, error) {
 	if len(body) != 7 {
 		return Attach{}, ErrLength
 	}
-	if body[4] > AttachPoll {
+	if body[4] > AttachLeave {
 		return Attach{}, ErrValue
 	}
 	return Attach{
