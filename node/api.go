@@ -61,6 +61,8 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 		if r, ok := l.store.LinkRecord(a.n.self.Router); ok {
 			s.Kind, s.Endpoints = r.VRKind, r.Endpoints
 		}
+		v := l.self.state.Verdict()
+		s.Confirmed, s.Why, s.Mapping, s.Filtering = v.Confirmed, v.Reason, v.Mapping.String(), v.Filtering.String()
 		for _, p := range l.peers {
 			if p.endpoint.IsValid() {
 				s.Links++
@@ -278,6 +280,7 @@ func (a api) Links(ctx context.Context) ([]control.Link, error) {
 				}
 				slices.Sort(link.Channels)
 			}
+			l.describePath(now, &link, s.Endpoint)
 			list = append(list, link)
 		}
 	})

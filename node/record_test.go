@@ -28,6 +28,10 @@ func TestObservedOfStrangers(t *testing.T) {
 			t.Errorf("%d words of strangers are kept", n)
 		}
 		r := s.enrol("beta", "beta")
+		s.l.handle(func(now time.Time) {
+			at := netip.MustParseAddrPort("198.51.100.9:8463")
+			s.l.do(now, []transport.Action{transport.Up{Router: r.id, Conn: 99, Endpoint: at}})
+		})
 		for i := range 1000 {
 			observed(r.id, i)
 		}

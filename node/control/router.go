@@ -53,7 +53,11 @@ type Status struct {
 	Router        tables.RouterID  `json:"router"`
 	Name          string           `json:"name"`
 	Site          string           `json:"site"`
-	Kind          string           `json:"kind"` // "regular" or "limited"
+	Kind          string           `json:"kind"`      // "regular" or "limited"
+	Confirmed     bool             `json:"confirmed"` // not a guess: dialled back, or declared
+	Why           string           `json:"why"`       // the reason, for people
+	Mapping       string           `json:"mapping"`   // of the translator or firewall in front, in the words of RFC 4787
+	Filtering     string           `json:"filtering"`
 	Identity      string           `json:"identity"`
 	Blocks        []netip.Prefix   `json:"blocks"`
 	Endpoints     []netip.AddrPort `json:"endpoints"`
@@ -153,7 +157,16 @@ type Link struct {
 	Router    tables.RouterID `json:"router"`
 	State     string          `json:"state"`
 	Endpoint  *netip.AddrPort `json:"endpoint"`
-	Path      string          `json:"path"`
+	Path      string          `json:"path"`      // "direct", "punched", "relayed" or "stream"
+	Via       string          `json:"via"`       // the relay; empty if there is none
+	Transport string          `json:"transport"` // of the first hop: "udp", "tcp" or "tls"
+	Leads     bool            `json:"leads"`     // this VR chooses the path, not the peer
+	Loss      float64         `json:"loss"`      // share of lost packets, lately
+	Rate      int64           `json:"rate_bits"` // bits per second of inner packets; 0: unknown
+	RateKind  string          `json:"rate_kind"` // "estimate", "at least", or empty
+	RateBy    string          `json:"rate_by"`   // "traffic", "train", or empty
+	RateAge   float64         `json:"rate_age_seconds"`
+	Used      int64           `json:"used_bits"`   // bits per second that flow now
 	RTT       float64         `json:"rtt_seconds"` // 0: not measured yet
 	Handshake float64         `json:"handshake_age_seconds"`
 	Streams   int             `json:"streams"`

@@ -24,6 +24,7 @@ import (
 	"github.com/vine-mesh/vine/policy"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/transporttest"
+	"github.com/vine-mesh/vine/transport/underlay"
 )
 
 // Port is the UDP port of every VR.
@@ -85,6 +86,8 @@ type Site struct {
 	Name      string
 	World     *World
 	Host      *transporttest.Host
+	NAT       *transporttest.NAT // in front of it, nil if there is none
+	Kind      string             // as the operator declares: "auto" unless changed
 	Dir       string
 	Node      *node.Node // nil while stopped
 	Devices   []*capturetest.ChannelDevice
@@ -101,7 +104,12 @@ type Site struct {
 
 func (w *World) site(name string) *Site {
 	addr := netip.AddrFrom4([4]byte{192, 0, byte(2 + len(w.Sites)/200), byte(1 + len(w.Sites)%200)})
-	s := &Site{Name: name, World: w, Dir: w.T.TempDir(), Host: w.Net.Host(name, addr), PathMTU: w.PathMTU}
+	return w.siteAt(name, w.Net.Host(name, addr))
+}
+
+// siteAt is a site whose VR runs on a host of the caller's making.
+func (w *World) siteAt(name string, host *transporttest.Host) *Site {
+	s := &Site{Name: name, World: w, Dir: w.T.TempDir(), Host: host, PathMTU: w.PathMTU, Kind: "auto"}
 	level := slog.LevelError + 4
 	if os.Getenv("VINE_TEST_LOG") != "" {
 		level = slog.LevelDebug
@@ -148,6 +156,28 @@ func (w *World) Join(name string, seed *Site) *Site {
 // NewSite returns a site that has yet to join.
 func (w *World) NewSite(name string) *Site { return w.site(name) }
 
+// Behind returns a site that has yet to join, behind an address translator of its own.
+func (w *World) Behind(name string, kind transporttest.NATKind) *Site {
+	n := byte(1 + len(w.Sites))
+	nat := w.Net.NAT(name+"-nat", netip.AddrFrom4([4]byte{198, 51, 100, n}), kind)
+	s := w.siteAt(name, nat.Host(name, netip.AddrFrom4([4]byte{10, 0, n, 2})))
+	s.NAT = nat
+	return s
+}
+
+// JoinAs has a site of the caller's making enrolled through seed and starts it.
+func (s *Site) JoinAs(seed *Site) *Site {
+	t := s.World.T
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	if err := s.Enrol(ctx, seed.Endpoint(), ""); err != nil {
+		t.Fatalf("join %s: %v", s.Name, err)
+	}
+	s.Start()
+	return s
+}
+
 // Enrol joins the federation of the VR at seed, with an invite if token is not empty.
 func (s *Site) Enrol(ctx context.Context, seed netip.AddrPort, token string) error {
 	dir := s.open()
@@ -188,7 +218,8 @@ func (s *Site) Start() {
 	s.Devices = nil
 	o := node.Options{
 		State: s.open(), Socket: socket, Rand: s.World.random, Log: s.Log, Software: "test",
-		Settings: node.Settings{Kind: "auto", Joinable: !s.Closed, PathMTU: s.PathMTU, AutoAdmit: s.World.AutoAdmit},
+		Fresh:    func(netip.Addr) (underlay.Socket, error) { return s.Host.Listen(0) },
+		Settings: node.Settings{Kind: s.Kind, Joinable: !s.Closed, PathMTU: s.PathMTU, AutoAdmit: s.World.AutoAdmit},
 	}
 	for i, vns := range serve {
 		d := capturetest.NewChannelDevice(fmt.Sprintf("lan%d", i), 1400)
