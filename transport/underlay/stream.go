@@ -31,6 +31,7 @@ const (
 var (
 	errHangup   = errors.New("hung up")
 	errStranger = errors.New("made room for younger ones: too many connections have not proved themselves")
+	errUnproved = errors.New("has not proved itself in time")
 	errRefused  = errors.New("too many connections")
 )
 
@@ -85,13 +86,13 @@ func (s *Streams) admit(p Protocol, remote netip.AddrPort, dialled bool) (*strea
 	if s.closed {
 		return nil, net.ErrClosed
 	}
-	if !dialled && s.strangers[netOf(remote.Addr())] >= strangersPerNet {
+	if !dialled && s.strangers[netOf(remote.Addr())] >= s.limits.perNet {
 		return nil, errRefused
 	}
-	if !dialled && s.strangersAll >= strangersMax {
+	if !dialled && s.strangersAll >= s.limits.strangers {
 		s.closeOldestStranger()
 	}
-	if len(s.streams) >= streamsMax {
+	if len(s.streams) >= s.limits.streams {
 		return nil, errRefused
 	}
 	s.last++
@@ -185,7 +186,7 @@ func (c *stream) serve(raw net.Conn) {
 		return
 	}
 	// One deadline for all that a stranger may do; Keep lifts it.
-	_ = raw.SetDeadline(c.since.Add(c.s.strangerTime))
+	_ = raw.SetDeadline(c.since.Add(c.s.limits.strangerTime))
 	setStreamOptions(raw)
 	l, err := c.s.answer(c.protocol, raw)
 	if err != nil {
@@ -226,14 +227,18 @@ func (c *stream) start(l link) bool {
 // end closes the connection and forgets it.
 func (c *stream) end(why error) {
 	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	c.endLocked(why)
+	first := c.endLocked(why)
+	c.s.mu.Unlock()
+	if first {
+		c.s.cfg.Log.Debug("stream connection ended", "stream", c.n, "remote", c.remote.String(), "protocol", c.protocol.String(), "err", why)
+	}
 }
 
-func (c *stream) endLocked(why error) {
+// endLocked is end for callers that hold s.mu. It reports false if the connection had ended before.
+func (c *stream) endLocked(why error) bool {
 	s := c.s
 	if s.streams[c.n] != c {
-		return
+		return false
 	}
 	delete(s.streams, c.n)
 	s.noStranger(c)
@@ -247,7 +252,7 @@ func (c *stream) endLocked(why error) {
 		default:
 		}
 	}
-	s.cfg.Log.Debug("stream connection ended", "stream", c.n, "remote", c.remote.String(), "protocol", c.protocol.String(), "err", why)
+	return true
 }
 
 // read reads from the connection until it ends.
@@ -269,7 +274,10 @@ func (c *stream) read() {
 			copy(c.in, c.in[whole:have])
 			have -= whole
 		}
-		if err = errors.Join(bad, err); err != nil {
+		if bad != nil {
+			err = bad
+		}
+		if err != nil {
 			c.end(err)
 			return
 		}
@@ -278,16 +286,27 @@ func (c *stream) read() {
 
 // hand has ReadBatch read what has come, and reports false if the connection ended before.
 func (c *stream) hand() bool {
-	select {
-	case c.s.ready <- c:
-	case <-c.over:
-		return false
+	// The deadline of a stranger interrupts reading the connection, but not waiting for ReadBatch.
+	var late <-chan time.Time
+	if !c.dialled && !c.kept.Load() {
+		t := time.NewTimer(time.Until(c.since.Add(c.s.limits.strangerTime)))
+		defer t.Stop()
+		late = t.C
 	}
-	select {
-	case <-c.taken:
-		return true
-	case <-c.over:
-		return false
+	ready := c.s.ready // then nil
+	for {
+		select {
+		case ready <- c:
+			ready = nil
+		case <-c.taken:
+			return true
+		case <-late:
+			if !c.kept.Load() {
+				c.end(errUnproved)
+			}
+		case <-c.over:
+			return false
+		}
 	}
 }
 
@@ -318,7 +337,7 @@ func (c *stream) enqueue(dgs []Datagram) (took int) {
 	c.mu.Lock()
 	for i := range dgs {
 		if d := &dgs[i]; d.N <= StreamDatagramMax {
-			dropped += c.queue.add(d.Buf[:d.N], now, c.s.queueBytes)
+			dropped += c.queue.add(d.Buf[:d.N], now, c.s.limits.queueBytes)
 			took++
 		} else {
 			dropped++
@@ -339,7 +358,7 @@ func (c *stream) write() {
 	for {
 		now := time.Since(began)
 		c.mu.Lock()
-		b, count, dropped := c.queue.take(buf[:0], now-c.s.queueTime, writeBytes)
+		b, count, dropped := c.queue.take(buf[:0], now-c.s.limits.queueTime, writeBytes)
 		c.mu.Unlock()
 		buf = b
 		c.lost.Add(uint64(dropped))

@@ -2,5 +2,24 @@ package underlay
 
 import "time"
 
-// Patient has the send queues keep everything that waits, for tests that must not lose a datagram on a busy machine.
-func (s *Streams) Patient() { s.queueTime = time.Hour }
+// Limits are those of a Streams. Tests change them before Run.
+type Limits struct {
+	Streams, Strangers, PerNet, QueueBytes *int
+	QueueTime, StrangerTime                *time.Duration
+}
+
+// Limits returns the limits, for tests.
+func (s *Streams) Limits() Limits {
+	l := &s.limits
+	return Limits{&l.streams, &l.strangers, &l.perNet, &l.queueBytes, &l.queueTime, &l.strangerTime}
+}
+
+// What the limits are, for tests.
+const (
+	StreamsMax      = streamsMax
+	StrangersMax    = strangersMax
+	StrangersPerNet = strangersPerNet
+	QueueBytesMax   = queueBytesMax
+	HeaderBytesMax  = headerBytesMax
+	StreamPath      = streamPath
+)

@@ -35,38 +35,38 @@ func proxyHost(u *url.URL) string {
 }
 
 // ProxyFromEnvironment returns the proxy that the environment names for TLS connections to target, nil if
-// none: HTTPS_PROXY, else ALL_PROXY, in capitals or not, unless NO_PROXY excepts the target. env is
-// os.Getenv. As everywhere, no proxy is used to reach this machine itself.
+// none: that of HTTPS_PROXY, else of ALL_PROXY, in capitals or not, unless NO_PROXY excepts the target. env is
+// os.Getenv. As everywhere, no proxy is used to reach this machine itself. Errors name the variable, and never
+// quote what may hold a password.
 func ProxyFromEnvironment(env func(string) string, target netip.AddrPort) (*url.URL, error) {
-	name := ""
-	first := func(names ...string) string {
-		for _, n := range names {
-			if v := env(n); v != "" {
-				name = n
-				return v
-			}
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"} {
+		text := env(name)
+		if text == "" {
+			continue
 		}
-		return ""
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme == "" || u.Host == "" {
+			u, err = url.Parse("http://" + text) // "proxy.example:3128" is common
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the environment variable %s is not the URL of a proxy, such as http://proxy.example:3128", name)
+		}
+		if u.Scheme == "socks5h" {
+			u.Scheme = "socks5" // they differ in who looks up names, and we have none
+		}
+		if proxyPorts[u.Scheme] == "" || u.Hostname() == "" {
+			return nil, fmt.Errorf("the environment variable %s names a proxy that is no http, https or socks5 URL", name)
+		}
+		cfg := httpproxy.Config{HTTPSProxy: u.String(), NoProxy: env("NO_PROXY")}
+		if cfg.NoProxy == "" {
+			cfg.NoProxy = env("no_proxy")
+		}
+		if use, err := cfg.ProxyFunc()(&url.URL{Scheme: "https", Host: target.String()}); use == nil || err != nil {
+			return nil, nil // excepted; the URL is known to be good
+		}
+		return u, nil
 	}
-	cfg := httpproxy.Config{NoProxy: first("NO_PROXY", "no_proxy")}
-	cfg.HTTPSProxy = first("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-	if cfg.HTTPSProxy == "" {
-		return nil, nil
-	}
-	u, err := cfg.ProxyFunc()(&url.URL{Scheme: "https", Host: target.String()})
-	if err != nil {
-		return nil, fmt.Errorf("the environment variable %s is not the URL of a proxy", name) // err would quote a password
-	}
-	if u == nil {
-		return nil, nil
-	}
-	if u.Scheme == "socks5h" {
-		u.Scheme = "socks5" // they differ in who looks up names, and we have none
-	}
-	if proxyPorts[u.Scheme] == "" || u.Hostname() == "" {
-		return nil, fmt.Errorf("the environment variable %s names a proxy that is no http, https or socks5 URL", name)
-	}
-	return u, nil
+	return nil, nil
 }
 
 // throughProxy has the proxy at the other end of raw connect to target, and returns the connection with it.

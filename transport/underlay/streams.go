@@ -133,9 +133,7 @@ type Streams struct {
 	done    chan struct{} // closed when Run has ended
 	wg      sync.WaitGroup
 
-	// Set by tests that need more time or less room.
-	queueBytes              int
-	queueTime, strangerTime time.Duration
+	limits streamLimits
 
 	readMu sync.Mutex
 	// current is the stream whose buffer a ReadBatch has begun and not finished; guarded by readMu.
@@ -154,6 +152,12 @@ type Streams struct {
 	refused atomic.Uint64 // accepted connections that a limit closed at once
 }
 
+// streamLimits are the limits that tests change, to see what happens without them.
+type streamLimits struct {
+	streams, strangers, perNet, queueBytes int
+	queueTime, strangerTime                time.Duration
+}
+
 type streamListener struct {
 	net.Listener
 	protocol Protocol
@@ -165,15 +169,18 @@ func NewStreams(cfg StreamsConfig) *Streams {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Streams{
-		cfg:        cfg,
-		ready:      make(chan *stream, streamsMax),
-		ended:      make(chan netip.AddrPort, endedMax),
-		started:    make(chan struct{}),
-		closing:    make(chan struct{}),
-		done:       make(chan struct{}),
-		streams:    make(map[uint64]*stream),
-		strangers:  make(map[netip.Prefix]int),
-		queueBytes: queueBytesMax, queueTime: queueTimeMax, strangerTime: strangerTimeMax,
+		cfg:       cfg,
+		ready:     make(chan *stream, streamsMax),
+		ended:     make(chan netip.AddrPort, endedMax),
+		started:   make(chan struct{}),
+		closing:   make(chan struct{}),
+		done:      make(chan struct{}),
+		streams:   make(map[uint64]*stream),
+		strangers: make(map[netip.Prefix]int),
+		limits: streamLimits{
+			streams: streamsMax, strangers: strangersMax, perNet: strangersPerNet, strangerTime: strangerTimeMax,
+			queueBytes: queueBytesMax, queueTime: queueTimeMax,
+		},
 	}
 }
 
