@@ -129,7 +129,13 @@ type Measure struct {
 	Rate   Rate
 	Used   int64 // bits per second that the far side receives now
 	Spare  int64 // Rate less Used; as trustworthy as Rate
-	Full   bool  // traffic filled the path in the last seconds: Loss is partly of our own making
+
+	// Share is what full traffic got of what a train claimed on this path at the same time, 0 to 1;
+	// 0: not known. Less than one: others use the path too, and trains elsewhere claim as much too much.
+	Share   float64
+	ShareAt time.Time // when it was learnt
+
+	Full bool // traffic filled the path in the last seconds: Loss is partly of our own making
 }
 
 // An Estimator says what one path gives, from the packets that flow. The zero value is ready. It
@@ -156,8 +162,9 @@ type Estimator struct {
 	lossSeenAt time.Time
 	clean      int // probes answered in a row since
 
-	trainBits int64 // what the train before said
-	trainAt   time.Time
+	doubted int64 // what the newest train claimed, if that was too good to be believed at once
+	share   float64
+	shareAt time.Time
 }
 
 // A probe is the outcome of one probe.
@@ -233,6 +240,9 @@ func (e *Estimator) Measure(now time.Time) Measure {
 	}
 	if w := e.newest(0); now.Sub(w.at) <= usedFresh {
 		m.Used = w.bits()
+	}
+	if now.Sub(e.shareAt) <= rateFresh {
+		m.Share, m.ShareAt = e.share, e.shareAt
 	}
 	for i := range e.ring {
 		w := &e.ring[i]
