@@ -9,8 +9,9 @@ const (
 	// which traffic must leave a path that collapsed.
 	windowSpan = time.Second
 
-	// windowsKept bounds the average: ten seconds, what a user calls "the speed now".
-	windowsKept = 10
+	// windowsKept bounds the average: 20 seconds, in which a CUBIC flow fills a path of 100 Mb/s and
+	// 80 ms twice, and the average holds what lies between.
+	windowsKept = 20
 
 	// gapMax ends a window: traffic that stopped for so long says nothing about the path.
 	gapMax = 2 * time.Second
@@ -28,12 +29,12 @@ const (
 	// within it (a loss-based flow halves), and a new route is learnt within two of them.
 	rttBucket = time.Minute
 
-	// queueShare and queueLeast say when a round trip shows a queue: more than the minimum by an
-	// eighth and by two milliseconds. BBR leaves startup at a quarter more; a bottleneck with a
-	// buffer of half a bandwidth-delay product never shows that. Two milliseconds are the jitter of a
-	// user-space receiver that reads in batches.
-	queueShare = 8
+	// A round trip shows a queue when it is longer than the minimum by a sixteenth, but by two
+	// milliseconds at least, the jitter of a receiver in user space that reads in batches, and by
+	// five at most: the buffer of a bottleneck knows nothing of our round trip.
+	queueShare = 16
 	queueLeast = 2 * time.Millisecond
+	queueMost  = 5 * time.Millisecond
 
 	// rateFresh is the age at which a rate decays to unknown: paths of the public Internet keep their
 	// available bandwidth for minutes, not hours (Zhang, Duffield, Paxson, Shenker: "On the
@@ -129,7 +130,13 @@ type Measure struct {
 	Rate   Rate
 	Used   int64 // bits per second that the far side receives now
 	Spare  int64 // Rate less Used; as trustworthy as Rate
-	Full   bool  // traffic filled the path in the last seconds: Loss is partly of our own making
+
+	// Share is what full traffic got of what a train claimed on this path at the same time, 0 to 1;
+	// 0: not known. Less than one: others use the path too, and trains elsewhere claim as much too much.
+	Share   float64
+	ShareAt time.Time // when it was learnt
+
+	Full bool // traffic filled the path in the last seconds: Loss is partly of our own making
 }
 
 // An Estimator says what one path gives, from the packets that flow. The zero value is ready. It
@@ -156,8 +163,9 @@ type Estimator struct {
 	lossSeenAt time.Time
 	clean      int // probes answered in a row since
 
-	trainBits int64 // what the train before said
-	trainAt   time.Time
+	doubted int64 // what the newest train claimed, if that was too good to be believed at once
+	share   float64
+	shareAt time.Time
 }
 
 // A probe is the outcome of one probe.
@@ -234,6 +242,9 @@ func (e *Estimator) Measure(now time.Time) Measure {
 	if w := e.newest(0); now.Sub(w.at) <= usedFresh {
 		m.Used = w.bits()
 	}
+	if now.Sub(e.shareAt) <= rateFresh {
+		m.Share, m.ShareAt = e.share, e.shareAt
+	}
 	for i := range e.ring {
 		w := &e.ring[i]
 		m.Full = m.Full || w.full && now.Sub(w.at) <= lossSpan
@@ -270,8 +281,12 @@ func (e *Estimator) rttMin() time.Duration {
 
 // queued reports whether a round trip shows a queue.
 func (e *Estimator) queued(rtt time.Duration) bool {
-	least := e.rttMin()
-	return rtt > least+max(least/queueShare, queueLeast)
+	return rtt > e.rttMin()+e.queueSign()
+}
+
+// queueSign returns how much longer than the minimum a round trip with a queue is.
+func (e *Estimator) queueSign() time.Duration {
+	return min(max(e.rttMin()/queueShare, queueLeast), queueMost)
 }
 
 // loss returns the recent loss: of data if enough flowed, else of probes and of what data saw when

@@ -11,6 +11,10 @@ const (
 	// trainClaim is the most that one train may claim, in bits per second. 64 datagrams of 1200 bytes pass
 	// a link of 200 Mb/s in 3 ms, thirty times what a receiver that reads in batches blurs.
 	trainClaim = 200_000_000
+
+	// trainDoubt is how many times more than the train before a train must claim to need a second
+	// that confirms it. Less is believed at once: to err there costs nothing.
+	trainDoubt = 2
 )
 
 // PlanTrain returns how many datagrams of which size to send back to back: at most 64 and 77 KB, and
@@ -80,12 +84,21 @@ func (e *Estimator) Trained(now time.Time, t TrainReport) {
 		e.clean = min(e.clean+t.Received, cleanProbes)
 	}
 	r := Rate{trainClaim, RateAtLeast, ByTrain, now}
-	if s := t.Span.Seconds(); s > 0 && float64(t.Bytes)*8/s < trainClaim {
+	if s := t.Span.Seconds(); s > 0 && t.Bytes > 0 && float64(t.Bytes)*8/s < trainClaim {
 		r.Bits, r.Kind = int64(float64(t.Bytes)*8/s), RateEstimate
 	}
 	old := e.rate
-	if old.Kind == RateEstimate && old.By == ByTraffic && now.Sub(old.At) <= trafficFirm {
-		return
+	fresh := !old.At.IsZero() && now.Sub(old.At) <= rateFresh
+	if fresh && old.Kind == RateEstimate && old.By == ByTraffic && now.Sub(old.At) <= lossSpan {
+		e.share, e.shareAt = min(1, float64(old.Bits)/float64(max(r.Bits, 1))), now
 	}
-	e.rate = r
+	switch {
+	case fresh && old.Kind == RateEstimate && old.By == ByTraffic && now.Sub(old.At) <= trafficFirm:
+		// What traffic got is the answer to the question that a train only guesses at.
+	case fresh && old.Kind == RateAtLeast && old.By == ByTraffic && old.Bits >= r.Bits && now.Sub(old.At) <= trafficFirm:
+	case fresh && old.By == ByTrain && r.Bits > old.Bits*trainDoubt && r.Bits > e.doubted*trainDoubt:
+		e.doubted = r.Bits
+	default:
+		e.rate, e.doubted = r, 0
+	}
 }

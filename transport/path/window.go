@@ -124,7 +124,7 @@ func (e *Estimator) full(now time.Time) bool {
 			low, high = min(low, w.low), max(high, w.high)
 		}
 	}
-	moved := high-low >= max(e.rttMin()/queueShare, queueLeast)/2
+	moved := high-low >= e.queueSign()/2
 	return rtts >= 3 && (4*queued >= 3*rtts && (moved || lost > 0) || 4*queued >= rtts && lost > 0)
 }
 
