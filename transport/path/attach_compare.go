@@ -10,11 +10,13 @@ const (
 	// smaller difference is less than what the estimate errs).
 	betterBy = 1.2
 
-	// betterFor is how long at least, and betterForSpread what is drawn on top of it.
-	betterFor, betterForSpread = 30 * time.Second, 15 * time.Second
+	// betterFor is how long at least, and betterSpread what is drawn on top of it. A standby is
+	// measured about once a minute, so a crowd that moved within less would not see itself coming.
+	betterFor, betterSpread = 30 * time.Second, 2 * time.Minute
 
-	// collapsedFor is the same when the first has collapsed: two reports of the estimator say so.
-	collapsedFor = 10 * time.Second
+	// collapsedFor and collapsedSpread are the same when the first has collapsed. Two reports of the
+	// estimator say so; then there is no time to wait for the others.
+	collapsedFor, collapsedSpread = 10 * time.Second, 10 * time.Second
 
 	// evidenceLeast and evidenceSpread bound the sum that decides, in seconds times the logarithm
 	// of how much more than betterBy it was: twice as good for 20 to 60 s, four times for 8 to 25 s,
@@ -59,8 +61,8 @@ type evidence struct {
 	samples int // new measurements since
 	last    [2]sample
 
-	hold time.Duration // drawn when the sum leaves zero
-	need float64
+	luck float64 // drawn when the sum leaves zero: from 0, for the first to go, to 1
+	need float64 // the sum that decides, drawn too
 }
 
 // A sample tells one measurement of a queue-VR from the next.
@@ -76,7 +78,7 @@ func (e *evidence) add(now time.Time, d time.Duration, advantage float64, of [2]
 	step := min(advantage-math.Log(betterBy), evidenceStep) * min(max(d, 0), stepMost).Seconds()
 	if e.since.IsZero() && step > 0 {
 		*e = evidence{since: now, last: of}
-		e.hold = time.Duration(fraction(random) * float64(betterForSpread))
+		e.luck = fraction(random)
 		e.need = evidenceLeast + evidenceSpread*fraction(random)
 		return // it is better from now on
 	}
@@ -90,9 +92,11 @@ func (e *evidence) add(now time.Time, d time.Duration, advantage float64, of [2]
 	}
 }
 
-// decides reports whether there is enough, after the time that is asked for at least.
-func (e *evidence) decides(now time.Time, least time.Duration) bool {
-	return !e.since.IsZero() && now.Sub(e.since) >= least+e.hold && e.sum >= e.need && e.samples >= evidenceSamples
+// decides reports whether there is enough, after the time that is asked for at least and a part of what
+// may be drawn on top.
+func (e *evidence) decides(now time.Time, least, spread time.Duration) bool {
+	wait := least + time.Duration(e.luck*float64(spread))
+	return !e.since.IsZero() && now.Sub(e.since) >= wait && e.sum >= e.need && e.samples >= evidenceSamples
 }
 
 // fraction returns a random number from 0 to 1.
@@ -166,10 +170,13 @@ func (a *Attachments) followFirst(now time.Time, elapsed time.Duration, q *queue
 	q.usual += (q.measure.Score - q.usual) * (1 - math.Exp(-min(max(elapsed, 0), stepMost).Seconds()/usualFor.Seconds()))
 	q.low.add(now, elapsed, math.Log(q.usual/q.measure.Score/collapse*betterBy), [2]sample{q.sample()}, a.draw)
 	q.collapsed = !q.low.since.IsZero() && q.low.samples >= evidenceSamples && now.Sub(q.low.since) >= collapsedFor
-	if q.collapsed && q.won && now.Sub(q.since) < letDownWithin && q.leaving == "" && !a.off.letDown {
+	if q.collapsed && q.measure.Score < betterBy*q.left && now.Sub(q.since) < letDownWithin && q.leaving == "" && !a.off.letDown {
 		q.leaving = reasonLetDown
-		q.barred = now.Add(min(letDownFirst<<min(q.letDowns, 8), letDownMost))
+		q.barred = now.Add(min(letDownFirst<<(2*min(q.letDowns, 8)), letDownMost))
 		q.letDowns++
+	}
+	if !q.collapsed && now.Sub(q.since) >= letDownForgotten {
+		q.letDowns = 0
 	}
 }
 
@@ -178,17 +185,17 @@ func (a *Attachments) best(now time.Time, first *queueState) *queueState {
 	if a.off.hysteresis {
 		return a.bestNow(now, first)
 	}
-	least := betterFor
+	least, spread := betterFor, betterSpread
 	switch {
 	case first.collapsed && now.Sub(a.escaped) >= escapeEvery:
-		least = collapsedFor
+		least, spread = collapsedFor, collapsedSpread
 	case !a.maySwitch(now):
 		return nil
 	}
 	var ready []*queueState
 	most := math.Inf(-1)
 	for _, q := range a.book {
-		if q.better.decides(now, least) {
+		if q.better.decides(now, least, spread) {
 			ready = append(ready, q)
 			gain, _ := advantage(now, q.measure, first.measure)
 			most = max(most, gain)
@@ -236,7 +243,10 @@ func (a *Attachments) prefer(now time.Time, q, first *queueState) {
 		// It has its place again, and what is usual begins anew with the measurement it was chosen for.
 		q.since = now
 	}
-	q.won, q.usual, q.leaving = true, 0, ""
+	q.usual, q.left, q.leaving = 0, 0, ""
+	if scored(now, first.measure) {
+		q.left = first.measure.Score
+	}
 	if scored(now, q.measure) && !q.measure.LowerBound {
 		q.usual = q.measure.Score
 	}

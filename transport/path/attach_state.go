@@ -76,7 +76,7 @@ type queueState struct {
 	letDowns int
 	barred   time.Time // until then no measurement of it counts
 
-	won       bool      // attached for a measurement
+	left      float64   // the score of the one it was preferred to, then; zero if it was not
 	usual     float64   // its score in the long run, while attached; zero if unknown
 	low       evidence  // that it has collapsed
 	better    evidence  // that it is better than the first
@@ -164,8 +164,8 @@ func (a *Attachments) follow(now time.Time, q *queueState) {
 			q.leaving = reasonDrain
 			a.order = append(slices.DeleteFunc(a.order, func(o *queueState) bool { return o == q }), q)
 		case q.measure.Draining:
-		case q.leaving == reasonDrain:
-			q.leaving = "" // called off
+		case q.leaving == reasonDrain, q.leaving == reasonLetDown && !q.barred.After(now):
+			q.leaving = "" // called off, or there was no other
 		}
 		if q.state == queueAttached && now.Sub(q.since) >= soundAfter {
 			q.failures = 0
@@ -182,7 +182,7 @@ func (a *Attachments) follow(now time.Time, q *queueState) {
 // arrive attaches to one whose channel is up.
 func (a *Attachments) arrive(now time.Time, q *queueState) {
 	q.transition(queueAttached, now)
-	q.leaving, q.won, q.usual = "", false, 0
+	q.leaving, q.left, q.usual = "", 0, 0
 	a.order = append(a.order, q)
 	if q.reason == reasonSite {
 		a.switched = now
