@@ -126,6 +126,7 @@ type Attachments struct {
 	off    attachDefences
 
 	book      []*queueState // the list of the last Decide in its order, then those that are set aside
+	spare     []*queueState // the book of the Decide before, for its memory
 	order     []*queueState // the attached ones, the preferred one first
 	announced []tables.RouterID
 	actions   []AttachAction

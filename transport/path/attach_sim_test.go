@@ -21,6 +21,8 @@ type crowd struct {
 	queues  []*crowdQueue
 	limited []*crowdVR
 
+	scratch []QueueMeasure
+
 	noise    float64       // of each measurement: 0.15 is plus or minus 15 %
 	noiseFor time.Duration // how long a deviation stays the same
 	believe  bool          // the defence off: what a queue-VR claims is its score
@@ -89,7 +91,7 @@ func (c *crowd) run(d time.Duration) {
 }
 
 func (c *crowd) step(v *crowdVR) {
-	list := make([]QueueMeasure, 0, len(v.list))
+	list := c.scratch[:0]
 	for _, q := range v.list {
 		m := v.measures[q.router]
 		opened, open := v.open[q.router]
@@ -99,6 +101,7 @@ func (c *crowd) step(v *crowdVR) {
 		}
 		list = append(list, *m)
 	}
+	c.scratch = list
 	before := v.first
 	for _, action := range v.attach.Decide(c.now, list, c.random.Uint64) {
 		c.do(v, action)

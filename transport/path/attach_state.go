@@ -20,6 +20,7 @@ const (
 	reasonDrain    = "it drains"
 	reasonReplace  = "replaces one that is to be left"
 	reasonSite     = "at another site"
+	reasonCrowded  = "another is at another site"
 	reasonBetter   = "measured better"
 	reasonWorse    = "another measured better"
 	reasonLetDown  = "did not keep what it measured"
@@ -108,17 +109,19 @@ func (a *Attachments) observe(now time.Time, list []QueueMeasure) {
 	for _, q := range old {
 		q.listed = false
 	}
-	a.book = make([]*queueState, 0, len(old)+1)
+	a.book, a.spare = a.spare[:0], old
 	for _, m := range list {
 		if m.Router == a.self || m.Router == 0 {
 			continue
 		}
 		i := slices.IndexFunc(old, func(q *queueState) bool { return q.measure.Router == m.Router })
-		q := &queueState{}
+		var q *queueState
 		if i >= 0 {
 			q = old[i]
+		} else {
+			q = &queueState{}
 		}
-		if q.listed {
+		if q.listed || slices.ContainsFunc(a.book, func(o *queueState) bool { return o.measure.Router == m.Router }) {
 			continue // it is in the list twice
 		}
 		if !(m.Score > 0) || math.IsInf(m.Score, 0) {
@@ -310,7 +313,11 @@ func (a *Attachments) retire(now time.Time) {
 		a.order = slices.Delete(a.order, i, i+1)
 		q.transition(queueLeaving, now)
 		q.why = q.leaving
-		if q.why == "" {
+		switch {
+		case q.why != "":
+		case a.order[len(a.order)-1].reason == reasonSite:
+			q.why = reasonCrowded
+		default:
 			q.why = reasonWorse
 		}
 	}
