@@ -133,9 +133,9 @@ func TestTrainsFavoured(t *testing.T) {
 	}, attachDefences{letDown: true}, func(c *crowd) bool { return c.holds(2) && c.perHour() <= 5 })
 }
 
-// TestNoise: measurements that err by 15 %, for moments or for minutes, over 24 hours: at most one
+// TestAttachNoise: measurements that err by 15 %, for moments or for minutes, over 24 hours: at most one
 // change per VR and hour.
-func TestNoise(t *testing.T) {
+func TestAttachNoise(t *testing.T) {
 	for _, stays := range []time.Duration{crowdStep, time.Minute, 5 * time.Minute} {
 		run := func(off attachDefences, d time.Duration) *crowd {
 			c := newCrowd(1, 20, off, queuesOf(1e9, 1e9, 1e9, 1e9)...)
