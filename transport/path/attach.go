@@ -112,8 +112,9 @@ type Attached struct {
 //     channel up that is at least 20 % better, for 30 s, by the more for the longer (evidence), and
 //     10 minutes after the last change. The threshold is drawn anew for each comparison, so that not
 //     all limited VRs follow the same news at the same moment.
-//   - One whose score collapses to half of what it used to be may be left before that. If it was chosen
-//     for a measurement that it did not keep, it is not chosen again for an hour, then two, and so on.
+//   - One whose score collapses to half of what it used to be may be left before that. If it had been
+//     chosen for a measurement and turns out no better than what it was preferred to, it is not
+//     chosen again for a quarter of an hour, then an hour, and so on.
 //   - Only what was measured counts. Nothing here knows what a queue-VR says of itself, but that it
 //     is full or drains.
 //
@@ -125,6 +126,7 @@ type Attachments struct {
 	off    attachDefences
 
 	book      []*queueState // the list of the last Decide in its order, then those that are set aside
+	spare     []*queueState // the book of the Decide before, for its memory
 	order     []*queueState // the attached ones, the preferred one first
 	announced []tables.RouterID
 	actions   []AttachAction
@@ -196,8 +198,13 @@ const (
 	trialMeasure, trialFair, trialMost = 30 * time.Second, 20 * time.Second, 5 * time.Minute
 
 	// letDownFirst and letDownMost bound how long one that did not keep its measurement is not
-	// chosen for a measurement again.
-	letDownFirst, letDownMost = time.Hour, 24 * time.Hour
+	// chosen again: four times as long each time, so one that only looks fast gets five tries on its
+	// first day, and one that a crowd has overrun once is soon forgiven.
+	letDownFirst, letDownMost = 15 * time.Minute, 24 * time.Hour
+
+	// letDownForgotten is how long one has to serve without a collapse until the next one counts as the
+	// first again.
+	letDownForgotten = time.Hour
 
 	// letDownWithin is how soon after the choice a collapse is held against the one chosen: later
 	// its load may have changed.

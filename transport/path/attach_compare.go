@@ -10,11 +10,13 @@ const (
 	// smaller difference is less than what the estimate errs).
 	betterBy = 1.2
 
-	// betterFor is how long at least, and betterForSpread what is drawn on top of it.
-	betterFor, betterForSpread = 30 * time.Second, 15 * time.Second
+	// betterFor is how long at least, and betterSpread what is drawn on top of it. A standby is
+	// measured about once a minute, so a crowd that moved within less would not see itself coming.
+	betterFor, betterSpread = 30 * time.Second, 2 * time.Minute
 
-	// collapsedFor is the same when the first has collapsed: two reports of the estimator say so.
-	collapsedFor = 10 * time.Second
+	// collapsedFor and collapsedSpread are the same when the first has collapsed. Two reports of the
+	// estimator say so; then there is no time to wait for the others.
+	collapsedFor, collapsedSpread = 10 * time.Second, 10 * time.Second
 
 	// evidenceLeast and evidenceSpread bound the sum that decides, in seconds times the logarithm
 	// of how much more than betterBy it was: twice as good for 20 to 60 s, four times for 8 to 25 s,
@@ -42,25 +44,25 @@ const (
 	// usualFor is the time constant of what is usual for one attached.
 	usualFor = 10 * time.Minute
 
-	// collapse is the fall that counts as one: to half of what is usual.
-	collapse = 2
+	// collapseBy is the fall that counts as one: to half of what is usual.
+	collapseBy = 2
 
 	// nearlyEqual: of several that have shown to be better, all within this factor of the best are
 	// as good, and chance decides.
 	nearlyEqual = 1.1
 )
 
-// Evidence is the sum by which one queue-VR is better than what is asked for, since the sum was zero
+// An evidence is the sum by which one queue-VR is better than what is asked for, since the sum was zero
 // last: a cumulative sum test (Page, Continuous inspection schemes, 1954). So a large difference
 // decides soon, a small one late, and noise around no difference hardly ever.
 type evidence struct {
-	since   time.Time // when the sum was zero last; zero while it is
 	sum     float64
-	samples int // new measurements since
+	lasted  time.Duration // since the sum was zero last, as far as we were there
+	samples int           // new measurements since
 	last    [2]sample
 
-	hold time.Duration // drawn when the sum leaves zero
-	need float64
+	luck float64 // drawn when the sum leaves zero: from 0, for the first to go, to 1
+	need float64 // the sum that decides, drawn too
 }
 
 // A sample tells one measurement of a queue-VR from the next.
@@ -72,27 +74,28 @@ type sample struct {
 func (q *queueState) sample() sample { return sample{q.measure.ScoreAt, q.measure.RTT} }
 
 // add counts an advantage (a logarithm) that lasted for d.
-func (e *evidence) add(now time.Time, d time.Duration, advantage float64, of [2]sample, random func() uint64) {
-	step := min(advantage-math.Log(betterBy), evidenceStep) * min(max(d, 0), stepMost).Seconds()
-	if e.since.IsZero() && step > 0 {
-		*e = evidence{since: now, last: of}
-		e.hold = time.Duration(fraction(random) * float64(betterForSpread))
-		e.need = evidenceLeast + evidenceSpread*fraction(random)
-		return // it is better from now on
+func (e *evidence) add(d time.Duration, advantage float64, of [2]sample, random func() uint64) {
+	d = min(max(d, 0), stepMost)
+	step := min(advantage-math.Log(betterBy), evidenceStep) * d.Seconds()
+	if e.sum == 0 && step > 0 {
+		*e = evidence{last: of, luck: fraction(random), need: evidenceLeast + evidenceSpread*fraction(random)}
 	}
 	if e.sum += step; e.sum <= 0 {
 		*e = evidence{}
 		return
 	}
+	e.lasted += d
 	if of != e.last {
 		e.samples++
 		e.last = of
 	}
 }
 
-// decides reports whether there is enough, after the time that is asked for at least.
-func (e *evidence) decides(now time.Time, least time.Duration) bool {
-	return !e.since.IsZero() && now.Sub(e.since) >= least+e.hold && e.sum >= e.need && e.samples >= evidenceSamples
+// decides reports whether there is enough, after the time that is asked for at least and a part of what
+// may be drawn on top.
+func (e *evidence) decides(least, spread time.Duration) bool {
+	wait := least + time.Duration(e.luck*float64(spread))
+	return e.lasted >= wait && e.sum >= e.need && e.samples >= evidenceSamples
 }
 
 // fraction returns a random number from 0 to 1.
@@ -147,7 +150,7 @@ func (a *Attachments) compare(now time.Time) {
 			q.better = evidence{}
 			continue
 		}
-		q.better.add(now, elapsed, gain, [2]sample{q.sample(), first.sample()}, a.draw)
+		q.better.add(elapsed, gain, [2]sample{q.sample(), first.sample()}, a.draw)
 	}
 	if best := a.best(now, first); best != nil {
 		a.prefer(now, best, first)
@@ -164,12 +167,15 @@ func (a *Attachments) followFirst(now time.Time, elapsed time.Duration, q *queue
 		q.usual = q.measure.Score
 	}
 	q.usual += (q.measure.Score - q.usual) * (1 - math.Exp(-min(max(elapsed, 0), stepMost).Seconds()/usualFor.Seconds()))
-	q.low.add(now, elapsed, math.Log(q.usual/q.measure.Score/collapse*betterBy), [2]sample{q.sample()}, a.draw)
-	q.collapsed = !q.low.since.IsZero() && q.low.samples >= evidenceSamples && now.Sub(q.low.since) >= collapsedFor
-	if q.collapsed && q.won && now.Sub(q.since) < letDownWithin && q.leaving == "" && !a.off.letDown {
+	q.low.add(elapsed, math.Log(q.usual/q.measure.Score/collapseBy*betterBy), [2]sample{q.sample()}, a.draw)
+	q.collapsed = q.low.lasted >= collapsedFor && q.low.samples >= evidenceSamples
+	if q.collapsed && q.measure.Score < betterBy*q.left && now.Sub(q.since) < letDownWithin && q.leaving == "" && !a.off.letDown {
 		q.leaving = reasonLetDown
-		q.barred = now.Add(min(letDownFirst<<min(q.letDowns, 8), letDownMost))
+		q.barred = now.Add(min(letDownFirst<<(2*min(q.letDowns, 8)), letDownMost))
 		q.letDowns++
+	}
+	if !q.collapsed && now.Sub(q.since) >= letDownForgotten {
+		q.letDowns = 0
 	}
 }
 
@@ -178,17 +184,17 @@ func (a *Attachments) best(now time.Time, first *queueState) *queueState {
 	if a.off.hysteresis {
 		return a.bestNow(now, first)
 	}
-	least := betterFor
+	least, spread := betterFor, betterSpread
 	switch {
 	case first.collapsed && now.Sub(a.escaped) >= escapeEvery:
-		least = collapsedFor
+		least, spread = collapsedFor, collapsedSpread
 	case !a.maySwitch(now):
 		return nil
 	}
 	var ready []*queueState
 	most := math.Inf(-1)
 	for _, q := range a.book {
-		if q.better.decides(now, least) {
+		if q.better.decides(least, spread) {
 			ready = append(ready, q)
 			gain, _ := advantage(now, q.measure, first.measure)
 			most = max(most, gain)
@@ -230,13 +236,16 @@ func (a *Attachments) prefer(now time.Time, q, first *queueState) {
 	}
 	if q.state == queueTrial {
 		q.transition(queueAttached, now)
-		q.reason = reasonBetter
 		a.actions = append(a.actions, Attach{q.measure.Router, reasonBetter})
 	} else {
 		// It has its place again, and what is usual begins anew with the measurement it was chosen for.
 		q.since = now
 	}
-	q.won, q.usual, q.leaving = true, 0, ""
+	q.reason = reasonBetter
+	q.usual, q.left, q.leaving = 0, 0, ""
+	if scored(now, first.measure) {
+		q.left = first.measure.Score
+	}
 	if scored(now, q.measure) && !q.measure.LowerBound {
 		q.usual = q.measure.Score
 	}
@@ -329,7 +338,7 @@ func (a *Attachments) followTrial(now time.Time, q *queueState, full bool) {
 		// It accepts, and carries nothing.
 		q.setAside(now)
 		a.end(now, q, reasonUnknown)
-	case !q.measured.IsZero() && now.Sub(q.measured) >= trialFair && q.better.since.IsZero(), inTrial >= trialMost:
+	case !q.measured.IsZero() && now.Sub(q.measured) >= trialFair && q.better.sum == 0, inTrial >= trialMost:
 		a.end(now, q, reasonNoBetter)
 	}
 }

@@ -20,6 +20,7 @@ const (
 	reasonDrain    = "it drains"
 	reasonReplace  = "replaces one that is to be left"
 	reasonSite     = "at another site"
+	reasonCrowded  = "another is at another site"
 	reasonBetter   = "measured better"
 	reasonWorse    = "another measured better"
 	reasonLetDown  = "did not keep what it measured"
@@ -76,7 +77,7 @@ type queueState struct {
 	letDowns int
 	barred   time.Time // until then no measurement of it counts
 
-	won       bool      // attached for a measurement
+	left      float64   // the score of the one it was preferred to, then; zero if it was not
 	usual     float64   // its score in the long run, while attached; zero if unknown
 	low       evidence  // that it has collapsed
 	better    evidence  // that it is better than the first
@@ -108,17 +109,19 @@ func (a *Attachments) observe(now time.Time, list []QueueMeasure) {
 	for _, q := range old {
 		q.listed = false
 	}
-	a.book = make([]*queueState, 0, len(old)+1)
+	a.book, a.spare = a.spare[:0], old
 	for _, m := range list {
 		if m.Router == a.self || m.Router == 0 {
 			continue
 		}
 		i := slices.IndexFunc(old, func(q *queueState) bool { return q.measure.Router == m.Router })
-		q := &queueState{}
+		var q *queueState
 		if i >= 0 {
 			q = old[i]
+		} else {
+			q = &queueState{}
 		}
-		if q.listed {
+		if q.listed || slices.ContainsFunc(a.book, func(o *queueState) bool { return o.measure.Router == m.Router }) {
 			continue // it is in the list twice
 		}
 		if !(m.Score > 0) || math.IsInf(m.Score, 0) {
@@ -164,8 +167,8 @@ func (a *Attachments) follow(now time.Time, q *queueState) {
 			q.leaving = reasonDrain
 			a.order = append(slices.DeleteFunc(a.order, func(o *queueState) bool { return o == q }), q)
 		case q.measure.Draining:
-		case q.leaving == reasonDrain:
-			q.leaving = "" // called off
+		case q.leaving == reasonDrain, q.leaving == reasonLetDown && !q.barred.After(now):
+			q.leaving = "" // called off, or there was no other
 		}
 		if q.state == queueAttached && now.Sub(q.since) >= soundAfter {
 			q.failures = 0
@@ -182,7 +185,7 @@ func (a *Attachments) follow(now time.Time, q *queueState) {
 // arrive attaches to one whose channel is up.
 func (a *Attachments) arrive(now time.Time, q *queueState) {
 	q.transition(queueAttached, now)
-	q.leaving, q.won, q.usual = "", false, 0
+	q.leaving, q.left, q.usual = "", 0, 0
 	a.order = append(a.order, q)
 	if q.reason == reasonSite {
 		a.switched = now
@@ -310,7 +313,11 @@ func (a *Attachments) retire(now time.Time) {
 		a.order = slices.Delete(a.order, i, i+1)
 		q.transition(queueLeaving, now)
 		q.why = q.leaving
-		if q.why == "" {
+		switch {
+		case q.why != "":
+		case a.order[len(a.order)-1].reason == reasonSite:
+			q.why = reasonCrowded
+		default:
 			q.why = reasonWorse
 		}
 	}
