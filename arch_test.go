@@ -35,6 +35,7 @@ var rooms = map[string]room{
 	"transport/frame":          {pure: true, imports: "tables"},
 	"transport/path":           {pure: true, imports: "tables"},
 	"transport/secure":         {pure: true, imports: "tables transport/frame", homes: "github.com/flynn/noise golang.org/x/crypto"},
+	"transport/portmap":        {homes: "github.com/huin/goupnp github.com/vishvananda"},
 	"transport/underlay":       {homes: "golang.org/x/sys"},
 	"transport/transporttest":  {imports: "transport/underlay"},
 	"mesh":                     {pure: true, imports: "tables"},
