@@ -33,7 +33,7 @@ func (m *machine) hold() {
 	case due:
 		m.request()
 	case !m.now.Before(m.checkAt):
-		m.checkAt, m.checking = m.now.Add(checkInterval), true
+		m.checkAt, m.checking = m.now.Add(m.every), true
 		m.check()
 	}
 }
@@ -72,6 +72,7 @@ func (m *machine) finish() {
 
 // giveUp ends a renewal that was not answered.
 func (m *machine) giveUp() {
+	m.searching = false
 	for i := range m.leases {
 		if l := &m.leases[i]; l.pending {
 			m.refuse(l)

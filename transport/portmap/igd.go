@@ -1,6 +1,7 @@
 package portmap
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -113,6 +114,10 @@ func (m *machine) igdChecked(ev igdChecked) {
 	}
 	if ev.err != nil {
 		m.note(fmt.Errorf("upnp: %w", ev.err))
+		if !errors.As(ev.err, new(resultError)) {
+			m.searchAgain()
+			return
+		}
 	}
 	if ev.address.IsValid() && ev.address != m.address {
 		m.moved(ev.address)
@@ -130,6 +135,17 @@ func (m *machine) igdChecked(ev igdChecked) {
 		m.remapping = true
 		m.callMap(&m.service)
 	}
+}
+
+// searchAgain looks for a UPnP device that does not answer where it was: after a restart it may listen on another port. If
+// it is not found its mappings count as lost.
+func (m *machine) searchAgain() {
+	for i := range m.leases {
+		m.leases[i].pending = m.leases[i].mapped
+	}
+	m.remapping, m.searching = true, true
+	m.locations, m.series = nil, series{}
+	m.sendPending()
 }
 
 // leave removes the mappings, those too that were asked for and not yet answered.

@@ -114,6 +114,7 @@ type machine struct {
 	rand   io.Reader
 	secret []byte // makes the nonces
 	lax    laxity
+	every  time.Duration // pause between checks: checkInterval, unless a test cannot wait
 
 	state          state
 	gateway, local netip.Addr // invalid: none
@@ -137,6 +138,7 @@ type machine struct {
 	checkAt   time.Time
 	checking  bool
 	remapping bool // mappings are gone at the gateway and asked for again
+	searching bool // the UPnP device does not answer where it was: the series looks for it
 
 	told []Mapping
 	out  []action
@@ -152,7 +154,7 @@ func newMachine(now time.Time, c *Config) (*machine, error) {
 	}
 	return &machine{
 		now: now, ports: c.Internal, rand: c.Rand, secret: secret,
-		backoff: backoffMin, lookupAt: now, offers: map[string]offer{},
+		every: checkInterval, backoff: backoffMin, lookupAt: now, offers: map[string]offer{},
 	}, nil
 }
 
@@ -329,7 +331,7 @@ func (m *machine) clear() {
 		m.leases[i].mapped, m.leases[i].pending, m.leases[i].renewAt = false, false, time.Time{}
 	}
 	m.series, m.epoch = series{}, epoch{}
-	m.checking, m.remapping = false, false
+	m.checking, m.remapping, m.searching = false, false, false
 	m.locations, m.address = nil, netip.Addr{}
 	clear(m.offers)
 	m.tell()
@@ -412,7 +414,7 @@ var errNothing = errors.New("the gateway maps no port")
 func (m *machine) succeed() {
 	m.state, m.heldSince = held, m.now
 	m.series = series{}
-	m.checkAt = m.now.Add(checkInterval)
+	m.checkAt = m.now.Add(m.every)
 	for i := range m.leases {
 		if l := &m.leases[i]; !l.mapped {
 			l.pending, l.renewAt = false, m.now.Add(partialRetry)

@@ -242,3 +242,50 @@ func (h *home) stranger(t *testing.T, inside *net.UDPConn, external netip.AddrPo
 		t.Error("a port that is not mapped is reached")
 	}
 }
+
+// TestMiniupnpdRestarts kills the gateway's daemon, takes its rules away as a reboot does, and starts it again: the
+// next check brings the mapping back. The daemon announces nothing when it starts, and speaks UPnP on another port.
+func TestMiniupnpdRestarts(t *testing.T) {
+	for _, c := range []struct {
+		by           string
+		upnp, natpmp bool
+		blocked      string
+	}{
+		{ByPCP, false, true, ""},
+		{ByNATPMP, false, true, "udp dport 5351 @th,64,8 2"},
+		{ByUPnP, true, false, ""},
+	} {
+		t.Run(c.by, func(t *testing.T) {
+			h := newHome(t, c.upnp, c.natpmp, c.blocked)
+			inside := h.open(t, 4789)
+			p := h.portmap(t, Port{UDP, 4789})
+			p.outside.every = 2 * time.Second
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			ended := make(chan error)
+			go func() { ended <- p.Run(ctx) }()
+			defer func() { cancel(); <-ended }()
+			started := time.Now()
+			first := next(t, p, 20*time.Second, atLeast(1))
+			h.arrives(t, inside, first[0].External)
+
+			// The daemon counts in seconds from its start, and RFC 6887 section 8.5 allows its clock an error of two: the clock
+			// must be far enough to be seen to go back.
+			<-time.After(4*time.Second - time.Since(started))
+			h.daemon.Kill()
+			h.gw.Run(t, `nft flush chain inet filter miniupnpd
+				nft flush chain inet filter prerouting_miniupnpd
+				nft flush chain inet filter postrouting_miniupnpd`)
+			if err := h.reach(inside, first[0].External); err == nil {
+				t.Fatal("the mapping outlived its rules: the test proves nothing")
+			}
+			h.start(t)
+			begin := time.Now()
+			again := next(t, p, 30*time.Second, func(list []Mapping) bool {
+				return len(list) == 1 && list[0].Until.After(first[0].Until)
+			})
+			t.Logf("mapped again after %v: %+v", time.Since(begin), again)
+			h.arrives(t, inside, again[0].External)
+		})
+	}
+}

@@ -31,11 +31,13 @@ type outside struct {
 	group func(local netip.Addr) (conn, error)
 	dial  dial
 	lax   laxity
+	every time.Duration // pause between checks of the gateway
 }
 
 // system is the machine itself.
 func system() outside {
 	return outside{
+		every: checkInterval,
 		listen: func(local netip.Addr) (conn, error) {
 			return net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
 		},
@@ -106,7 +108,7 @@ func run(ctx context.Context, p *Portmap) error {
 	if err != nil {
 		return fmt.Errorf("portmap: %w", err)
 	}
-	m.lax = p.outside.lax
+	m.lax, m.every = p.outside.lax, p.outside.every
 	r := &runner{Portmap: p, machine: m, events: make(chan event), quit: make(chan struct{}), cancel: func() {}}
 	r.freshCalls()
 	defer r.close()

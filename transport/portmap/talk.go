@@ -33,6 +33,9 @@ func (m *machine) sendPending() {
 			m.search()
 		}
 	}
+	if m.searching {
+		m.search()
+	}
 	m.series.step(m.now)
 }
 
@@ -131,7 +134,7 @@ func (m *machine) announcement(b []byte) error {
 
 // ssdp takes the answer of a UPnP device.
 func (m *machine) ssdp(b []byte) error {
-	if m.state != asking && m.state != mapping {
+	if m.state != asking && m.state != mapping && !m.searching {
 		return nil // late
 	}
 	location, err := parseSSDP(b)
@@ -145,6 +148,10 @@ func (m *machine) ssdp(b []byte) error {
 	}
 	if len(m.locations) < locationsMax {
 		m.locations = append(m.locations, location)
+	}
+	if m.searching && !m.calling {
+		m.searching, m.series = false, series{}
+		m.callMap(nil)
 	}
 	return nil
 }
