@@ -94,9 +94,8 @@ const servicesMax = 4
 
 var errNoService = errors.New("the device maps no ports")
 
-// services finds what maps ports in a description fetched from location. Those elsewhere than on the gateway are
-// left out.
-func services(root *goupnp.RootDevice, location *url.URL, gateway netip.Addr) ([]service, error) {
+// services finds what maps ports in a description fetched from location. Those whose URL own refuses are left out.
+func services(root *goupnp.RootDevice, location *url.URL, own func(*url.URL) error) ([]service, error) {
 	base := location
 	if root.URLBaseStr != "" {
 		var err error
@@ -111,7 +110,7 @@ func services(root *goupnp.RootDevice, location *url.URL, gateway netip.Addr) ([
 		if !slices.Contains(serviceKinds, s.ServiceType) || len(list) == servicesMax {
 			return
 		}
-		if !s.ControlURL.Ok || onGateway(&s.ControlURL.URL, gateway) != nil {
+		if !s.ControlURL.Ok || own(&s.ControlURL.URL) != nil {
 			refused = true
 			return
 		}

@@ -168,7 +168,7 @@ func (m *machine) find(p Port) *lease {
 // pcp takes an answer of a PCP server.
 func (m *machine) pcp(b []byte) error {
 	a, err := parsePCPAnswer(b)
-	if v := (errVersion{}); errors.As(err, &v) {
+	if errors.Is(err, errVersion{1}) && unsupported(b) {
 		m.noPCP()
 	}
 	if err != nil {
@@ -218,6 +218,12 @@ func (m *machine) deny(l *lease) {
 	m.finish()
 }
 
+// unsupported reports whether an answer to a PCP request says that the server does not speak version 2. The result code
+// is in two bytes in NAT-PMP (RFC 6886 section 3.5), in one after a zero in PCP.
+func unsupported(b []byte) bool {
+	return len(b) >= 4 && (b[1] == pcpAnswered|pcpMap || b[1] == natpmpAnswered) && b[2] == 0 && b[3] == pcpUnsupportedVersion
+}
+
 // noPCP follows an answer of a server that speaks another version.
 func (m *machine) noPCP() {
 	if m.state != asking || m.mapped() {
@@ -232,8 +238,7 @@ func (m *machine) noPCP() {
 // natpmp takes an answer of a NAT-PMP server.
 func (m *machine) natpmp(b []byte) error {
 	a, err := parseNATPMPAnswer(b)
-	if len(b) >= 4 && b[1] >= natpmpAnswered && b[2] == 0 && b[3] == pcpUnsupportedVersion {
-		// The answer to our PCP request: this opcode has no other meaning, and its size differs between servers.
+	if unsupported(b) { // the answer to our PCP request; its size differs between servers
 		m.noPCP()
 		return nil
 	}

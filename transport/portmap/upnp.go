@@ -115,7 +115,7 @@ func (c *upnpClient) describe(ctx context.Context, location string) ([]service, 
 	if err != nil {
 		return nil, errElsewhere
 	}
-	if err := onGateway(u, c.gateway); err != nil && !c.lax.url {
+	if err := c.own(u); err != nil {
 		return nil, err
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
@@ -138,7 +138,15 @@ func (c *upnpClient) describe(ctx context.Context, location string) ([]service, 
 	if err != nil {
 		return nil, err
 	}
-	return services(root, u, c.gateway)
+	return services(root, u, c.own)
+}
+
+// own refuses a URL that leads away from the gateway.
+func (c *upnpClient) own(u *url.URL) error {
+	if c.lax.url {
+		return nil
+	}
+	return onGateway(u, c.gateway)
 }
 
 // parseDescription parses a device description.
@@ -165,7 +173,7 @@ func shown(err error) error {
 
 // call performs an action of a service.
 func (c *upnpClient) call(ctx context.Context, s service, name string, in, out any) error {
-	if err := onGateway(&s.control, c.gateway); err != nil && !c.lax.url {
+	if err := c.own(&s.control); err != nil {
 		return err
 	}
 	client := soap.SOAPClient{EndpointURL: s.control, HTTPClient: c.http}
