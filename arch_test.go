@@ -36,6 +36,7 @@ var rooms = map[string]room{
 	"transport/path":           {pure: true, imports: "tables"},
 	"transport/secure":         {pure: true, imports: "tables transport/frame", homes: "github.com/flynn/noise golang.org/x/crypto"},
 	"transport/underlay":       {imports: "transport/path", homes: "golang.org/x/sys golang.org/x/net github.com/coder/websocket"},
+	"transport/portmap":        {homes: "github.com/huin/goupnp github.com/vishvananda"},
 	"transport/transporttest":  {imports: "transport/underlay"},
 	"mesh":                     {pure: true, imports: "tables"},
 	"mesh/gossip":              {imports: "tables mesh/serfrpc", homes: "github.com/hashicorp"},
