@@ -18,8 +18,8 @@ import (
 	"github.com/vine-mesh/vine/node/capture/netnstest"
 )
 
-// binary builds the command once and returns where it is. The directory is removed by Main.
-var binary = sync.OnceValues(func() (string, error) {
+// buildVine builds the command once and returns where it is. The directory is removed by Main.
+var buildVine = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "vine-netns-")
 	if err != nil {
 		return "", err
@@ -63,7 +63,7 @@ func New(t testing.TB) *Federation {
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		netnstest.Skip(t, err.Error())
 	}
-	bin, err := binary()
+	bin, err := buildVine()
 	if err != nil {
 		t.Fatal(err)
 	}

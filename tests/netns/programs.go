@@ -195,10 +195,10 @@ type Iperf struct {
 }
 
 // ServeIperf runs an iperf3 server for one client.
-func ServeIperf(t testing.TB, ns *netnstest.Namespace, addr netip.Addr) *netnstest.Process {
+func ServeIperf(t testing.TB, ns *netnstest.Namespace, addr netip.Addr, words ...string) *netnstest.Process {
 	t.Helper()
-	netnstest.Require(t, "iperf3")
-	p := ns.Start(t, "iperf3", "-s", "-1", "-J", "-B", addr.String())
+	netnstest.Require(t, "iperf3", "ss")
+	p := ns.Start(t, append([]string{"iperf3", "-s", "-1", "-J", "-B", addr.String()}, words...)...)
 	Await(t, "iperf3 listens", 10*time.Second, func() bool { return listens(ns, addr, 5201) })
 	return p
 }
