@@ -84,6 +84,7 @@ type Site struct {
 	Router  *netnstest.Namespace // in front of the site, if its kind has one
 	Carrier *netnstest.Namespace // in front of the router, if its kind has one
 	Outside netip.Addr           // what the Internet sees, of a site with a router
+	Proxy   *netnstest.Process   // on the router, if the kind has one
 	Env     []string             // environment of vine at the site, in place of all variables of proxies
 
 	VR     *netnstest.Process // nil: was never started
@@ -121,7 +122,7 @@ func (f *Federation) AddSite(t testing.TB, o SiteOption) *Site {
 	if o.Middle {
 		s.WAN, s.Middle = f.Core.AttachThrough(t, s.Namespace, "wan0")
 	} else {
-		s.attach(t, n)
+		s.place(t, n)
 	}
 	s.LAN = netnstest.NewLAN(t, s.Namespace, "lan0", n, max(o.Hosts, 1))
 	tables := o.Tables

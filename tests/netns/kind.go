@@ -53,11 +53,12 @@ func (k Kind) String() string { return kindNames[k] }
 // limited too: it lets strangers in only while its VR keeps the outside port in use.
 func (k Kind) Limited() bool { return k != Public && k != IPv6Only }
 
-// attach puts between site number n and the core what the kind says.
-func (s *Site) attach(t testing.TB, n int) {
+// place puts between site number n and the core what the kind says.
+func (s *Site) place(t testing.TB, n int) {
 	t.Helper()
+	toCore := func(ns *netnstest.Namespace) netnstest.WAN { return s.F.Core.Attach(t, ns, "wan0") }
 	if !s.Kind.Limited() {
-		s.WAN = s.F.Core.Attach(t, s.Namespace, "wan0")
+		s.WAN = toCore(s.Namespace)
 		if s.Kind == IPv6Only {
 			s.Run(t, "ip -4 addr flush dev wan0")
 			s.F.Core.Run(t, "ip -4 addr flush dev "+s.WAN.Far)
@@ -66,11 +67,10 @@ func (s *Site) attach(t testing.TB, n int) {
 		return
 	}
 	s.Router = netnstest.New(t)
-	outside := s.F.Core
 	var wan netnstest.WAN
 	if s.Kind == DoubleNAT || s.Kind == DoubleSymmetric {
 		s.Carrier = netnstest.New(t)
-		wan = outside.Attach(t, s.Carrier, "wan0")
+		wan = toCore(s.Carrier)
 		inner := behind(t, s.Router, s.Carrier, 65, n)
 		mapping := netnstest.EndpointIndependent
 		if s.Kind == DoubleSymmetric {
@@ -79,23 +79,26 @@ func (s *Site) attach(t testing.TB, n int) {
 		s.Carrier.Translate(t, netnstest.Translator{Outside: "wan0", Host: inner, Mapping: mapping, Filtering: netnstest.AddressAndPortDependent})
 		s.Carrier.Guard(t, netnstest.Firewall{Inside: "in0", Outside: "wan0", Out: []string{""}})
 	} else {
-		wan = outside.Attach(t, s.Router, "wan0")
+		wan = toCore(s.Router)
 	}
 	s.Outside = wan.V4
 	s.WAN = netnstest.WAN{Interface: "wan0", Far: wan.Far, Core4: wan.Core4, Core6: wan.Core6}
 	s.WAN.V4 = behind(t, s.Namespace, s.Router, 64, n)
-	gateway := netip.AddrFrom4([4]byte{100, 64, byte(n), 1})
+	gateway := s.Gateway()
 	s.Router.Translate(t, s.Kind.translator(s.WAN.V4))
 	s.Router.Guard(t, s.Kind.firewall(gateway))
 	switch s.Kind {
 	case HTTPProxyOnly:
-		s.Router.HTTPProxy(t, gateway)
+		s.Proxy = s.Router.HTTPProxy(t, gateway)
 		s.proxy(fmt.Sprintf("http://%v:%d", gateway, netnstest.HTTPProxyPort), "HTTPS_PROXY", "https_proxy")
 	case SOCKSOnly:
-		s.Router.SOCKSProxy(t, gateway)
+		s.Proxy = s.Router.SOCKSProxy(t, gateway)
 		s.proxy(fmt.Sprintf("socks5://%v:%d", gateway, netnstest.SOCKSPort), "ALL_PROXY", "all_proxy")
 	}
 }
+
+// Gateway is the inside address of the site's router, where proxies listen.
+func (s *Site) Gateway() netip.Addr { return netip.AddrFrom4([4]byte{100, 64, byte(s.N), 1}) }
 
 // behind wires a namespace to its router and makes that its gateway.
 func behind(t testing.TB, inside, router *netnstest.Namespace, second, n int) netip.Addr {

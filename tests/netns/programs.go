@@ -92,10 +92,16 @@ func ServeHTTP(t testing.TB, ns *netnstest.Namespace, addr netip.Addr, dir strin
 // Fetch gets a file by curl into a file of its own, and returns that.
 func Fetch(t testing.TB, ns *netnstest.Namespace, from netip.Addr, name string) string {
 	t.Helper()
+	return FetchWithin(t, ns, from, name, time.Minute)
+}
+
+// FetchWithin is Fetch with a limit of time.
+func FetchWithin(t testing.TB, ns *netnstest.Namespace, from netip.Addr, name string, limit time.Duration) string {
+	t.Helper()
 	netnstest.Require(t, "curl")
 	to := filepath.Join(t.TempDir(), name)
 	url := "http://" + netip.AddrPortFrom(from, 80).String() + "/" + name
-	out, err := ns.Exec(t, "curl", "-sS", "--noproxy", "*", "--max-time", "60", "-o", to, url)
+	out, err := ns.Exec(t, "curl", "-sS", "--noproxy", "*", "--max-time", fmt.Sprint(limit.Seconds()), "-o", to, url)
 	if err != nil {
 		t.Fatalf("curl %s: %v\n%s", url, err, out)
 	}
