@@ -18,8 +18,8 @@ import (
 	"github.com/vine-mesh/vine/node/capture/netnstest"
 )
 
-// binary builds the command once and returns where it is. The directory is removed by Main.
-var binary = sync.OnceValues(func() (string, error) {
+// buildVine builds the command once and returns where it is. The directory is removed by Main.
+var buildVine = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "vine-netns-")
 	if err != nil {
 		return "", err
@@ -63,7 +63,7 @@ func New(t testing.TB) *Federation {
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		netnstest.Skip(t, err.Error())
 	}
-	bin, err := binary()
+	bin, err := buildVine()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,12 +80,17 @@ type Site struct {
 	Middle *netnstest.Namespace // in the wire to the core, if the site was made with one
 	LAN    *netnstest.LAN
 
-	// NATRouter is the translator in front of the site, if it was made with one.
-	NATRouter *netnstest.Namespace
-	VR        *netnstest.Process // nil: was never started
-	Joined    Membership
-	dir       string
-	t         testing.TB // that made the site: the VR lives as long, also when a subtest starts it
+	Kind    Kind
+	Router  *netnstest.Namespace // in front of the site, if its kind has one
+	Carrier *netnstest.Namespace // in front of the router, if its kind has one
+	Outside netip.Addr           // what the Internet sees, of a site with a router
+	Proxy   *netnstest.Process   // on the router, if the kind has one
+	Env     []string             // environment of vine at the site, in place of all variables of proxies
+
+	VR     *netnstest.Process // nil: was never started
+	Joined Membership
+	dir    string
+	t      testing.TB // that made the site: the VR lives as long, also when a subtest starts it
 }
 
 // A Membership is what `vine join --json` and `vine init --json` print.
@@ -100,48 +105,24 @@ type Membership struct {
 // A SiteOption changes how a site is made.
 type SiteOption struct {
 	Hosts  int    // on the LAN; 0: one
-	Middle bool   // a namespace in the wire to the core
-	NAT    NAT    // between the VR and the core
+	Middle bool   // a namespace in the wire to the core; of a public site only
+	Kind   Kind   // what is between the VR and the core
 	Tables string // TOML tables in place of the default ones; WAN4 and WAN6 stand for the site's addresses
 }
-
-// A NAT says what address translator a site is behind. There the VR has an IPv4 address of carriers' space
-// (RFC 6598) and no IPv6.
-type NAT int
-
-// The kinds of translators: to all destinations with one outside port, or with another to each.
-const (
-	NoNAT NAT = iota
-	ConeNAT
-	SymmetricNAT
-)
 
 // AddSite makes the next site, with no VR as yet.
 func (f *Federation) AddSite(t testing.TB, o SiteOption) *Site {
 	t.Helper()
 	n := len(f.Sites) + 1
-	s := &Site{Namespace: netnstest.New(t), F: f, N: n, Name: fmt.Sprintf("site%d", n), t: t}
+	s := &Site{Namespace: netnstest.New(t), F: f, N: n, Name: fmt.Sprintf("site%d", n), Kind: o.Kind, t: t}
 	s.dir = filepath.Join(f.dir, s.Name)
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	switch {
-	case o.NAT != NoNAT:
-		s.NATRouter = netnstest.New(t)
-		outside := f.Core.Attach(t, s.NATRouter, "wan0")
-		s.NATRouter.Forward(t)
-		s.NATRouter.NAT(t, "wan0", o.NAT == SymmetricNAT)
-		netnstest.Wire(t, s.Namespace, "wan0", s.NATRouter, "in0")
-		s.WAN = netnstest.WAN{
-			Interface: "wan0", Far: outside.Far, Core4: outside.Core4, Core6: outside.Core6,
-			V4: netip.AddrFrom4([4]byte{100, 64, byte(n), 2}),
-		}
-		s.NATRouter.Run(t, fmt.Sprintf("ip addr add 100.64.%d.1/24 dev in0", n))
-		s.Run(t, fmt.Sprintf("ip addr add %v/24 dev wan0\nip route add default via 100.64.%d.1", s.WAN.V4, n))
-	case o.Middle:
+	if o.Middle {
 		s.WAN, s.Middle = f.Core.AttachThrough(t, s.Namespace, "wan0")
-	default:
-		s.WAN = f.Core.Attach(t, s.Namespace, "wan0")
+	} else {
+		s.place(t, n)
 	}
 	s.LAN = netnstest.NewLAN(t, s.Namespace, "lan0", n, max(o.Hosts, 1))
 	tables := o.Tables
@@ -186,7 +167,18 @@ func (s *Site) Dir() string { return s.dir }
 // Try runs vine at the site and returns its two streams.
 func (s *Site) Try(t testing.TB, words ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	return s.Split(t, append([]string{s.F.bin, "--config", s.ConfigPath(), "--socket", s.Socket()}, words...)...)
+	return s.Split(t, s.command(words...)...)
+}
+
+// command returns the words that run vine at the site, in the site's environment.
+func (s *Site) command(words ...string) []string {
+	all := []string{"env"}
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"} {
+		all = append(all, "-u", name, "-u", strings.ToLower(name))
+	}
+	all = append(all, s.Env...)
+	all = append(all, s.F.bin, "--config", s.ConfigPath(), "--socket", s.Socket())
+	return append(all, words...)
 }
 
 // Vine runs vine at the site, fails the test if vine does, and returns what it printed on stdout.
@@ -230,7 +222,7 @@ func (s *Site) Join(t testing.TB, seed string, words ...string) {
 // Up runs the VR and waits until it answers.
 func (s *Site) Up(t testing.TB) {
 	t.Helper()
-	s.VR = s.Start(s.t, s.F.bin, "--config", s.ConfigPath(), "--socket", s.Socket(), "up")
+	s.VR = s.Start(s.t, s.command("up")...)
 	vr := s.VR
 	s.t.Cleanup(func() {
 		if s.t.Failed() {
@@ -265,6 +257,14 @@ func (s *Site) Reload() { s.VR.Signal(syscall.SIGHUP) }
 
 // Seed is the site's address as a newcomer is told it.
 func (s *Site) Seed() string { return s.WAN.V4.String() }
+
+// SeedFor is the site's address as a newcomer is told it who may have IPv6 alone.
+func (s *Site) SeedFor(newcomer *Site) string {
+	if newcomer.Kind == IPv6Only {
+		return s.WAN.V6.String()
+	}
+	return s.Seed()
+}
 
 // Network returns what the VR could have changed of the machine's network: addresses, rules and
 // routes, one a line, and apart from them the sysctls of its interfaces.

@@ -14,8 +14,8 @@ import (
 func TestBehindNAT(t *testing.T) {
 	f := netns.New(t)
 	a := enrol(t, f, netns.SiteOption{})
-	b := enrol(t, f, netns.SiteOption{NAT: netns.ConeNAT})
-	c := enrol(t, f, netns.SiteOption{NAT: netns.SymmetricNAT})
+	b := enrol(t, f, netns.SiteOption{Kind: netns.PortRestricted})
+	c := enrol(t, f, netns.SiteOption{Kind: netns.Symmetric})
 	createVN(t, f, "blue", a.Addr4(t, 0).String(), b.Addr4(t, 0).String(), c.Addr4(t, 0).String())
 	for _, s := range f.Sites {
 		s.SetUpHost(t, 0, s.Addr4(t, 0))

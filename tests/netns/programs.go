@@ -92,10 +92,16 @@ func ServeHTTP(t testing.TB, ns *netnstest.Namespace, addr netip.Addr, dir strin
 // Fetch gets a file by curl into a file of its own, and returns that.
 func Fetch(t testing.TB, ns *netnstest.Namespace, from netip.Addr, name string) string {
 	t.Helper()
+	return FetchWithin(t, ns, from, name, time.Minute)
+}
+
+// FetchWithin is Fetch with a limit of time.
+func FetchWithin(t testing.TB, ns *netnstest.Namespace, from netip.Addr, name string, limit time.Duration) string {
+	t.Helper()
 	netnstest.Require(t, "curl")
 	to := filepath.Join(t.TempDir(), name)
 	url := "http://" + netip.AddrPortFrom(from, 80).String() + "/" + name
-	out, err := ns.Exec(t, "curl", "-sS", "--noproxy", "*", "--max-time", "60", "-o", to, url)
+	out, err := ns.Exec(t, "curl", "-sS", "--noproxy", "*", "--max-time", fmt.Sprint(limit.Seconds()), "-o", to, url)
 	if err != nil {
 		t.Fatalf("curl %s: %v\n%s", url, err, out)
 	}
@@ -195,10 +201,10 @@ type Iperf struct {
 }
 
 // ServeIperf runs an iperf3 server for one client.
-func ServeIperf(t testing.TB, ns *netnstest.Namespace, addr netip.Addr) *netnstest.Process {
+func ServeIperf(t testing.TB, ns *netnstest.Namespace, addr netip.Addr, words ...string) *netnstest.Process {
 	t.Helper()
-	netnstest.Require(t, "iperf3")
-	p := ns.Start(t, "iperf3", "-s", "-1", "-J", "-B", addr.String())
+	netnstest.Require(t, "iperf3", "ss")
+	p := ns.Start(t, append([]string{"iperf3", "-s", "-1", "-J", "-B", addr.String()}, words...)...)
 	Await(t, "iperf3 listens", 10*time.Second, func() bool { return listens(ns, addr, 5201) })
 	return p
 }

@@ -45,6 +45,12 @@ func NewTapOf(t testing.TB, ns *netnstest.Namespace, matches map[string]string) 
 	return Tap{ns}
 }
 
+// Remove ends the count.
+func (c Tap) Remove(t testing.TB) {
+	t.Helper()
+	c.ns.MustExec(t, "nft", "delete table inet tap")
+}
+
 // Packets returns a counter's packets.
 func (c Tap) Packets(t testing.TB, counter string) int {
 	t.Helper()

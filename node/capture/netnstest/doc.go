@@ -5,8 +5,9 @@
 // and the kernel then removes its interfaces. Threads that entered a namespace are never given
 // back to the runtime: they end with their goroutine.
 //
-// Wire joins two namespaces; a Core plays the Internet, a LAN is what is behind a gateway, NAT and
-// Shape are what routers and cables do to packets. Processes that Start starts end with the test,
+// Wire joins two namespaces; a Core plays the Internet, a LAN is what is behind a gateway. Translate, Guard
+// and Shape are what routers and cables do to packets, HTTPProxy and SOCKSProxy a way past them;
+// MeasureUDP tells what became of it. Processes that Start starts end with the test,
 // whatever end that takes.
 //
 // Tests that need a namespace are skipped, with a line that says so, where they may not make one

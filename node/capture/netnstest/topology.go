@@ -138,20 +138,6 @@ func (l *LAN) AddHost(t testing.TB, gw *Namespace, n, i int) *Namespace {
 	return host
 }
 
-// NAT makes the namespace translate the source of what leaves by iface, as a home router does. With
-// symmetric set each destination sees another port.
-func (ns *Namespace) NAT(t testing.TB, iface string, symmetric bool) {
-	t.Helper()
-	Require(t, "nft")
-	kind := ""
-	if symmetric {
-		kind = " fully-random"
-	}
-	ns.MustExec(t, "nft", fmt.Sprintf(`table ip nat {
-		chain out { type nat hook postrouting priority 100; oifname %q masquerade%s; }
-	}`, iface, kind))
-}
-
 // Shape limits what leaves by iface to rate, in the words of tc(8) such as "10mbit", with a queue of
 // 50 ms.
 func (ns *Namespace) Shape(t testing.TB, iface, rate string) {

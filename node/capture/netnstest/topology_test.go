@@ -6,8 +6,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,60 +14,6 @@ import (
 	"testing"
 	"time"
 )
-
-// listenUDP opens a socket in a namespace.
-func listenUDP(t *testing.T, ns *Namespace, at netip.AddrPort) *net.UDPConn {
-	t.Helper()
-	var c *net.UDPConn
-	err := ns.Do(func() (err error) {
-		c, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
-// hears sends a datagram from c to a server and returns where the server says it came from.
-func hears(t *testing.T, c, server *net.UDPConn) netip.AddrPort {
-	t.Helper()
-	if _, err := c.WriteToUDPAddrPort([]byte("hello"), server.LocalAddr().(*net.UDPAddr).AddrPort()); err != nil {
-		t.Fatal(err)
-	}
-	_ = server.SetReadDeadline(time.Now().Add(5 * time.Second))
-	_, from, err := server.ReadFromUDPAddrPort(make([]byte, 16))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-}
-
-func TestNAT(t *testing.T) {
-	for _, symmetric := range []bool{false, true} {
-		t.Run(fmt.Sprintf("symmetric %v", symmetric), func(t *testing.T) {
-			core, gw := NewCore(t), New(t)
-			wan := core.Attach(t, gw, "wan0")
-			lan := NewLAN(t, gw, "lan0", 7, 1)
-			gw.Forward(t)
-			gw.NAT(t, "wan0", symmetric)
-			host := lan.Hosts[0]
-			host.Run(t, "ip route add default via "+lan.V4.String())
-
-			client := listenUDP(t, host, netip.MustParseAddrPort("192.168.7.11:4242"))
-			one := listenUDP(t, core.Namespace, netip.AddrPortFrom(wan.Core4, 1001))
-			two := listenUDP(t, core.Namespace, netip.AddrPortFrom(wan.Core4, 1002))
-			from1, from2 := hears(t, client, one), hears(t, client, two)
-			if from1.Addr() != wan.V4 || from2.Addr() != wan.V4 {
-				t.Errorf("the core sees %v and %v, want the gateway's %v", from1, from2, wan.V4)
-			}
-			if same := from1 == from2; same == symmetric {
-				t.Errorf("two destinations see %v and %v", from1, from2)
-			}
-		})
-	}
-}
 
 func TestShape(t *testing.T) {
 	Require(t, "iperf3")
