@@ -38,29 +38,10 @@ func (s *Self) mayAsk() (time.Time, bool) {
 	return s.asks[0].Add(time.Minute), false
 }
 
-// suspects returns the VRs that had a part in every silence of this round.
-func (f *face) suspects() map[tables.RouterID]bool {
-	parts := map[tables.RouterID]int{}
-	for _, t := range f.tries {
-		if t.end == silent {
-			parts[t.via]++
-			parts[t.helper]++
-		}
-	}
-	n := f.count(silent)
-	all := map[tables.RouterID]bool{}
-	for id, k := range parts {
-		if k == n {
-			all[id] = true
-		}
-	}
-	return all
-}
-
 // via chooses whom to ask: a VR that sees us at the endpoint in question, rather one that has no part
 // in the silences so far, that was not asked yet, and of another site.
 func (s *Self) via(f *face, fam int) (tables.RouterID, bool) {
-	suspects := f.suspects()
+	suspects := s.suspects(f)
 	type choice struct {
 		id   tables.RouterID
 		cost int
@@ -118,7 +99,7 @@ func (s *Self) name(f *face, via tables.RouterID) tables.RouterID {
 	if silences == 0 || f.sight.class == classTranslated && (silences < 2 || f.count(loose) > 0) {
 		return 0
 	}
-	suspects := f.suspects()
+	suspects := s.suspects(f)
 	for _, id := range s.routers() {
 		used := slices.ContainsFunc(f.tries, func(t try) bool { return t.helper == id || t.named == id })
 		if !used && !suspects[id] && s.nameable(id, via) {
@@ -187,7 +168,7 @@ func (s *Self) arrived(ev DialArrived) {
 			t := &f.tries[i]
 			switch {
 			case t.token != ev.Token || t.end >= void:
-			case t.helper == ev.Helper || s.believing:
+			case t.helper == ev.Helper || s.off.sources:
 				s.weigh(fam, t, a)
 				return
 			case t.helper == 0 && t.end == pending && len(t.early) < earlyMax:
@@ -202,7 +183,7 @@ func (s *Self) arrived(ev DialArrived) {
 func (s *Self) weigh(fam int, t *try, a arrival) {
 	f := &s.faces[fam]
 	switch {
-	case s.believing:
+	case s.off.sources:
 		t.end = proof
 	case !f.tells(a.from) || a.reach == reachPort || s.neighbour(a.helper):
 		t.end = void

@@ -1,0 +1,236 @@
+package vr
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport/transporttest"
+	"github.com/vine-mesh/vine/transport/underlay"
+)
+
+// A message is what the VRs of these tests say to each other. Links have no keys here: whoever says that
+// he is a router is that router.
+type message struct {
+	Kind                string // hello, observed, dial back, dial for, dialled, token
+	From, Helper, Whose tables.RouterID
+	At                  netip.AddrPort
+	Token               Token
+}
+
+// A player is one VR: Self and Helper behind a socket of the in-memory Internet.
+type player struct {
+	id     tables.RouterID
+	host   *transporttest.Host
+	socket underlay.Socket
+	self   *Self
+	helper Helper
+	links  map[tables.RouterID]Candidate
+	room   Room
+	random func([]byte)
+	dials  int
+}
+
+func play(t *testing.T, id tables.RouterID, host *transporttest.Host) *player {
+	t.Helper()
+	socket, err := host.Listen(8463)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &player{id: id, host: host, socket: socket, links: map[tables.RouterID]Candidate{}, random: seeded(uint64(id))}
+	p.self = New(Config{Router: id, Site: site(id), Random: p.random})
+	p.room = Room{
+		Self: id, Site: site(id), Endpoints: []netip.AddrPort{socket.LocalAddr()},
+		InSpace:  func(netip.Addr) bool { return false },
+		Enrolled: func(tables.RouterID) bool { return true },
+	}
+	return p
+}
+
+// site puts every VR on a site of its own.
+func site(id tables.RouterID) string { return fmt.Sprintf("site%d", id) }
+
+func (p *player) write(socket underlay.Socket, to netip.AddrPort, m message) {
+	m.From = p.id
+	b, err := json.Marshal(m)
+	if err != nil {
+		panic(err)
+	}
+	socket.WriteBatch([]underlay.Datagram{{Buf: b, N: len(b), Addr: to}})
+}
+
+// run is the loop of a VR that dials others at the start and sends to its peers every 20 s.
+func (p *player) run(dial []netip.AddrPort) {
+	arrived := make(chan func(), 64)
+	go func() {
+		defer close(arrived)
+		for {
+			dgs := []underlay.Datagram{{Buf: make([]byte, 2048)}}
+			n, err := p.socket.ReadBatch(dgs)
+			if err != nil {
+				return
+			}
+			for _, d := range dgs[:n] {
+				var m message
+				if json.Unmarshal(d.Buf[:d.N], &m) == nil {
+					arrived <- func() { p.receive(m, d.Addr) }
+				}
+			}
+		}
+	}()
+	p.do(p.self.Handle(time.Now(), Local{[]netip.AddrPort{p.socket.LocalAddr()}}))
+	for _, to := range dial {
+		p.do(p.self.Handle(time.Now(), Contacted{to}))
+		p.write(p.socket, to, message{Kind: "hello"})
+	}
+	ping := time.Now()
+	for {
+		wait := time.Until(ping)
+		if next := p.self.Next(); !next.IsZero() {
+			wait = min(wait, time.Until(next))
+		}
+		select {
+		case f, ok := <-arrived:
+			if !ok {
+				return
+			}
+			f()
+		case <-time.After(wait):
+			p.do(p.self.Advance(time.Now()))
+			if !time.Now().Before(ping) {
+				for _, c := range p.peers() {
+					p.write(p.socket, c.At, message{Kind: "observed", At: c.At})
+				}
+				ping = time.Now().Add(20 * time.Second)
+			}
+		}
+	}
+}
+
+// peers returns the links in order.
+func (p *player) peers() []Candidate {
+	return slices.SortedFunc(maps.Values(p.links), func(a, b Candidate) int { return int(a.Router) - int(b.Router) })
+}
+
+func (p *player) receive(m message, from netip.AddrPort) {
+	now := time.Now()
+	if m.Kind == "token" {
+		p.do(p.self.Handle(now, DialArrived{m.Token, from, m.From}))
+		return
+	}
+	if p.links[m.From].At != from {
+		if m.Kind == "hello" {
+			p.do(p.self.Handle(now, Reached{from, m.From}))
+		}
+		p.links[m.From] = Candidate{m.From, site(m.From), from}
+		p.do(p.self.Handle(now, Linked{m.From, site(m.From), from}))
+		p.write(p.socket, from, message{Kind: "observed", At: from})
+	}
+	p.room.Links = p.peers()
+	switch m.Kind {
+	case "observed":
+		p.do(p.self.Handle(now, Observed{m.From, m.At}))
+	case "dial back":
+		helper, r, _ := p.helper.Ask(now, p.room, m.From, m.Token, m.Helper, p.random)
+		if helper != 0 {
+			p.write(p.socket, p.links[helper].At, message{Kind: "dial for", Token: r.Token, Whose: r.Router, At: r.Endpoint})
+		}
+		p.write(p.socket, from, message{Kind: "dialled", Token: m.Token, Helper: helper})
+	case "dial for":
+		if p.helper.Dial(now, p.room, m.From, Request{m.Token, m.Whose, m.At}) != Served {
+			return
+		}
+		p.dials++
+		fresh, err := p.host.Listen(0)
+		if err != nil {
+			panic(err)
+		}
+		p.write(fresh, m.At, message{Kind: "token", Token: m.Token})
+		fresh.Close()
+	case "dialled":
+		p.do(p.self.Handle(now, Dialled{m.From, m.Token, m.Helper}))
+	}
+}
+
+func (p *player) do(actions []Action) {
+	for _, a := range actions {
+		if ask, ok := a.(AskDialBack); ok {
+			p.write(p.socket, p.links[ask.Via].At, message{Kind: "dial back", Token: ask.Token, Helper: ask.Helper})
+		}
+	}
+}
+
+// TestClassification has a VR behind each kind of box find out what it is, from five others, three of
+// which it has links with.
+func TestClassification(t *testing.T) {
+	addr := netip.MustParseAddr
+	behind := func(kind transporttest.NATKind) func(*transporttest.Internet) *transporttest.Host {
+		return func(in *transporttest.Internet) *transporttest.Host {
+			return in.NAT("nat", addr("203.0.113.7"), kind).Host("x", addr("192.168.1.5"))
+		}
+	}
+	public := func(in *transporttest.Internet) *transporttest.Host { return in.Host("x", addr("203.0.113.1")) }
+	for _, c := range []struct {
+		name               string
+		place              func(*transporttest.Internet) *transporttest.Host
+		kind               Kind
+		translated         bool
+		mapping, filtering Behaviour
+	}{
+		{"public", public, Regular, false, EndpointIndependent, EndpointIndependent},
+		{"full cone", behind(transporttest.FullCone), Regular, true, EndpointIndependent, EndpointIndependent},
+		{"restricted", behind(transporttest.RestrictedCone), Limited, true, EndpointIndependent, AddressDependent},
+		{"port restricted", behind(transporttest.PortRestrictedCone), Limited, true, EndpointIndependent, AddressAndPortDependent},
+		{"symmetric", behind(transporttest.Symmetric), Limited, true, AddressAndPortDependent, AddressAndPortDependent},
+		{"double NAT", func(in *transporttest.Internet) *transporttest.Host {
+			outer := in.NAT("carrier", addr("203.0.113.7"), transporttest.FullCone)
+			return outer.NAT("home", addr("100.64.0.2"), transporttest.PortRestrictedCone).Host("x", addr("192.168.1.5"))
+		}, Limited, true, EndpointIndependent, AddressAndPortDependent},
+		{"firewall", func(in *transporttest.Internet) *transporttest.Host {
+			h := public(in)
+			h.SetFirewall(transporttest.Firewall{BlockInbound: true})
+			return h
+		}, Limited, false, EndpointIndependent, AddressAndPortDependent},
+	} {
+		for seed := range uint64(5) {
+			t.Run(fmt.Sprint(c.name, " ", seed), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					in := transporttest.Start(t, seed)
+					var dial []netip.AddrPort
+					for i := range 5 {
+						p := play(t, tables.RouterID(2+i), in.Host(fmt.Sprint("p", i), netip.AddrFrom4([4]byte{198, 51, 100, byte(2 + i)})))
+						go p.run(dial)
+						dial = append(dial, p.socket.LocalAddr())
+					}
+					time.Sleep(time.Second)
+					x := play(t, 1, c.place(in))
+					x.random = seeded(seed)
+					x.self.config.Random = x.random
+					go x.run(dial[:3])
+					begin, right := time.Now(), time.Duration(0)
+					for range 3000 {
+						time.Sleep(100 * time.Millisecond)
+						synctest.Wait()
+						if v := x.self.Verdict(); right == 0 && v.Kind == c.kind && v.Confirmed {
+							right = time.Since(begin)
+						}
+					}
+					v := x.self.Verdict()
+					if v.Kind != c.kind || !v.Confirmed || v.Translated != c.translated ||
+						v.Mapping != (Finding{c.mapping, true}) || v.Filtering.Behaviour != c.filtering {
+						t.Errorf("it takes itself for %v", v)
+					}
+					t.Logf("after %v: %v", right, v)
+					in.Close()
+					synctest.Wait()
+				})
+			})
+		}
+	}
+}
