@@ -111,7 +111,7 @@ func TestNotMadeLimited(t *testing.T) {
 			}
 			helper := honest(ask)
 			if ask.Helper == 0 && ask.Via != liar && !first {
-				helper = liar // he is unlucky never
+				helper = liar // he is chosen whenever he can be
 			}
 			if ask.Via == liar || helper == liar {
 				first = false
