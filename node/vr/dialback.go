@@ -50,7 +50,10 @@ func (s *Self) via(f *face, fam int) (tables.RouterID, bool) {
 	var best choice
 	for _, id := range s.routers() {
 		w := s.witnesses[id]
-		if !w.seen.IsValid() || !w.at.IsValid() || family(w.seen.Addr()) != fam || f.sight.endpoint.IsValid() && w.seen != f.sight.endpoint {
+		if !w.at.IsValid() || !w.seen.IsValid() || family(w.seen.Addr()) != fam {
+			continue
+		}
+		if f.sight.endpoint.IsValid() && w.seen != f.sight.endpoint {
 			continue
 		}
 		c := choice{id: id}
@@ -113,7 +116,8 @@ func (s *Self) name(f *face, via tables.RouterID) tables.RouterID {
 // filter for addresses would let it in, and of another site.
 func (s *Self) nameable(id, via tables.RouterID) bool {
 	w, v := s.witnesses[id], s.witnesses[via]
-	return id != via && w.at.IsValid() && family(w.at.Addr()) == family(v.at.Addr()) && w.at.Addr() != v.at.Addr() && s.outside(w)
+	return id != via && s.outside(w) && w.at.IsValid() && w.at.Addr() != v.at.Addr() &&
+		family(w.at.Addr()) == family(v.at.Addr())
 }
 
 // canName reports whether there is a pair left of a via and a linked VR to name.
@@ -214,7 +218,15 @@ func (f *face) through(a arrival) bool {
 // stands before the site. It counts only when there are others.
 func (s *Self) neighbour(id tables.RouterID) bool {
 	w := s.witnesses[id]
-	return w != nil && !s.outside(w) && slices.ContainsFunc(s.routers(), func(o tables.RouterID) bool { return s.outside(s.witnesses[o]) })
+	if w == nil || s.outside(w) {
+		return false
+	}
+	for _, other := range s.witnesses {
+		if s.outside(other) {
+			return true
+		}
+	}
+	return false
 }
 
 // tells reports whether a datagram from an address says something of the endpoint: one from near by,
@@ -253,7 +265,13 @@ func (s *Self) reachedBy(ev Reached) {
 func (s *Self) useReached(f *face) {
 	a := f.reached
 	f.reached = arrival{}
-	if a.from.IsValid() && s.now.Sub(a.at) < reachedHold && f.sight.endpoint.IsValid() && f.tells(a.from) && f.through(a) {
+	if !a.from.IsValid() || s.now.Sub(a.at) >= reachedHold || !f.sight.endpoint.IsValid() {
+		return
+	}
+	if f.sight.class == classTranslated && len(s.mapped) > 0 {
+		return // it may have come by the mapped port, and not by where peers see us
+	}
+	if f.tells(a.from) && f.through(a) {
 		s.prove(f, true, "reached")
 	}
 }

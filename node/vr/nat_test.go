@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,6 +30,7 @@ type player struct {
 	id     tables.RouterID
 	host   *transporttest.Host
 	socket underlay.Socket
+	mu     sync.Mutex // guards self: a test looks at it while the loop runs
 	self   *Self
 	helper Helper
 	links  map[tables.RouterID]Candidate
@@ -84,15 +86,15 @@ func (p *player) run(dial []netip.AddrPort) {
 			}
 		}
 	}()
-	p.do(p.self.Handle(time.Now(), Local{[]netip.AddrPort{p.socket.LocalAddr()}}))
+	p.handle(Local{[]netip.AddrPort{p.socket.LocalAddr()}})
 	for _, to := range dial {
-		p.do(p.self.Handle(time.Now(), Contacted{to}))
+		p.handle(Contacted{to})
 		p.write(p.socket, to, message{Kind: "hello"})
 	}
 	ping := time.Now()
 	for {
 		wait := time.Until(ping)
-		if next := p.self.Next(); !next.IsZero() {
+		if next := p.next(); !next.IsZero() {
 			wait = min(wait, time.Until(next))
 		}
 		select {
@@ -102,7 +104,7 @@ func (p *player) run(dial []netip.AddrPort) {
 			}
 			f()
 		case <-time.After(wait):
-			p.do(p.self.Advance(time.Now()))
+			p.advance()
 			if !time.Now().Before(ping) {
 				for _, c := range p.peers() {
 					p.write(p.socket, c.At, message{Kind: "observed", At: c.At})
@@ -121,21 +123,21 @@ func (p *player) peers() []Candidate {
 func (p *player) receive(m message, from netip.AddrPort) {
 	now := time.Now()
 	if m.Kind == "token" {
-		p.do(p.self.Handle(now, DialArrived{m.Token, from, m.From}))
+		p.handle(DialArrived{m.Token, from, m.From})
 		return
 	}
 	if p.links[m.From].At != from {
 		if m.Kind == "hello" {
-			p.do(p.self.Handle(now, Reached{from, m.From}))
+			p.handle(Reached{from, m.From})
 		}
 		p.links[m.From] = Candidate{m.From, site(m.From), from}
-		p.do(p.self.Handle(now, Linked{m.From, site(m.From), from}))
+		p.handle(Linked{m.From, site(m.From), from})
 		p.write(p.socket, from, message{Kind: "observed", At: from})
 	}
 	p.room.Links = p.peers()
 	switch m.Kind {
 	case "observed":
-		p.do(p.self.Handle(now, Observed{m.From, m.At}))
+		p.handle(Observed{m.From, m.At})
 	case "dial back":
 		helper, r, _ := p.helper.Ask(now, p.room, m.From, m.Token, m.Helper, p.random)
 		if helper != 0 {
@@ -154,8 +156,32 @@ func (p *player) receive(m message, from netip.AddrPort) {
 		p.write(fresh, m.At, message{Kind: "token", Token: m.Token})
 		fresh.Close()
 	case "dialled":
-		p.do(p.self.Handle(now, Dialled{m.From, m.Token, m.Helper}))
+		p.handle(Dialled{m.From, m.Token, m.Helper})
 	}
+}
+
+func (p *player) handle(ev Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.do(p.self.Handle(time.Now(), ev))
+}
+
+func (p *player) advance() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.do(p.self.Advance(time.Now()))
+}
+
+func (p *player) next() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.self.Next()
+}
+
+func (p *player) verdict() Verdict {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.self.Verdict()
 }
 
 func (p *player) do(actions []Action) {
@@ -171,7 +197,7 @@ func (p *player) until(is func(Verdict) bool) time.Duration {
 	begin := time.Now()
 	for time.Since(begin) < 5*time.Minute {
 		synctest.Wait()
-		if is(p.self.Verdict()) {
+		if is(p.verdict()) {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -233,7 +259,7 @@ func TestClassification(t *testing.T) {
 					}
 					time.Sleep(5 * time.Minute)
 					synctest.Wait()
-					v := x.self.Verdict()
+					v := x.verdict()
 					if v.Kind != c.kind || !v.Confirmed || v.Translated != c.translated ||
 						v.Mapping != (Finding{c.mapping, true}) || v.Filtering.Behaviour != c.filtering {
 						t.Errorf("it takes itself for %v", v)
@@ -262,7 +288,7 @@ func TestOneHost(t *testing.T) {
 		}
 		for _, p := range players {
 			if d := p.until(func(v Verdict) bool { return v.Kind == Regular && v.Confirmed }); d > 6*time.Second {
-				t.Errorf("after %v VR %d takes itself for %v", d, p.id, p.self.Verdict())
+				t.Errorf("after %v VR %d takes itself for %v", d, p.id, p.verdict())
 			}
 		}
 		in.Close()
@@ -289,20 +315,22 @@ func TestTranslatorReboots(t *testing.T) {
 			go x.run(dial[:3])
 			x.until(func(v Verdict) bool { return v.Kind == Regular && v.Confirmed })
 			if known {
+				x.mu.Lock()
 				x.self.contacts.all = time.Now().Add(time.Hour)
+				x.mu.Unlock()
 			}
-			before := x.self.Verdict().Endpoints[0]
+			before := x.verdict().Endpoints[0]
 			nat.Reset()
 			moved := func(v Verdict) bool { return v.Translated && v.Endpoints[0] != before && len(v.Endpoints) == 2 }
 			if d := x.until(moved); d > 21*time.Second { // it sends every 20 s
-				t.Errorf("after %v it is %v", d, x.self.Verdict())
+				t.Errorf("after %v it is %v", d, x.verdict())
 			}
 			want := Regular
 			if known {
 				want = Limited
 			}
 			if d := x.until(func(v Verdict) bool { return v.Kind == want && v.Confirmed == !known }); d > 3*time.Second {
-				t.Errorf("known %v: after %v it is %v", known, d, x.self.Verdict())
+				t.Errorf("known %v: after %v it is %v", known, d, x.verdict())
 			}
 			in.Close()
 			synctest.Wait()
