@@ -38,29 +38,10 @@ func (s *Self) mayAsk() (time.Time, bool) {
 	return s.asks[0].Add(time.Minute), false
 }
 
-// suspects returns the VRs that had a part in every silence of this round.
-func (f *face) suspects() map[tables.RouterID]bool {
-	parts := map[tables.RouterID]int{}
-	for _, t := range f.tries {
-		if t.end == silent {
-			parts[t.via]++
-			parts[t.helper]++
-		}
-	}
-	n := f.count(silent)
-	all := map[tables.RouterID]bool{}
-	for id, k := range parts {
-		if k == n {
-			all[id] = true
-		}
-	}
-	return all
-}
-
 // via chooses whom to ask: a VR that sees us at the endpoint in question, rather one that has no part
 // in the silences so far, that was not asked yet, and of another site.
 func (s *Self) via(f *face, fam int) (tables.RouterID, bool) {
-	suspects := f.suspects()
+	suspects := s.suspects(f)
 	type choice struct {
 		id   tables.RouterID
 		cost int
@@ -69,7 +50,10 @@ func (s *Self) via(f *face, fam int) (tables.RouterID, bool) {
 	var best choice
 	for _, id := range s.routers() {
 		w := s.witnesses[id]
-		if !w.seen.IsValid() || !w.at.IsValid() || family(w.seen.Addr()) != fam || f.sight.endpoint.IsValid() && w.seen != f.sight.endpoint {
+		if !w.at.IsValid() || !w.seen.IsValid() || family(w.seen.Addr()) != fam {
+			continue
+		}
+		if f.sight.endpoint.IsValid() && w.seen != f.sight.endpoint {
 			continue
 		}
 		c := choice{id: id}
@@ -118,7 +102,7 @@ func (s *Self) name(f *face, via tables.RouterID) tables.RouterID {
 	if silences == 0 || f.sight.class == classTranslated && (silences < 2 || f.count(loose) > 0) {
 		return 0
 	}
-	suspects := f.suspects()
+	suspects := s.suspects(f)
 	for _, id := range s.routers() {
 		used := slices.ContainsFunc(f.tries, func(t try) bool { return t.helper == id || t.named == id })
 		if !used && !suspects[id] && s.nameable(id, via) {
@@ -132,7 +116,8 @@ func (s *Self) name(f *face, via tables.RouterID) tables.RouterID {
 // filter for addresses would let it in, and of another site.
 func (s *Self) nameable(id, via tables.RouterID) bool {
 	w, v := s.witnesses[id], s.witnesses[via]
-	return id != via && w.at.IsValid() && family(w.at.Addr()) == family(v.at.Addr()) && w.at.Addr() != v.at.Addr() && s.outside(w)
+	return id != via && s.outside(w) && w.at.IsValid() && w.at.Addr() != v.at.Addr() &&
+		family(w.at.Addr()) == family(v.at.Addr())
 }
 
 // canName reports whether there is a pair left of a via and a linked VR to name.
@@ -187,7 +172,7 @@ func (s *Self) arrived(ev DialArrived) {
 			t := &f.tries[i]
 			switch {
 			case t.token != ev.Token || t.end >= void:
-			case t.helper == ev.Helper || s.believing:
+			case t.helper == ev.Helper || s.off.sources:
 				s.weigh(fam, t, a)
 				return
 			case t.helper == 0 && t.end == pending && len(t.early) < earlyMax:
@@ -202,7 +187,7 @@ func (s *Self) arrived(ev DialArrived) {
 func (s *Self) weigh(fam int, t *try, a arrival) {
 	f := &s.faces[fam]
 	switch {
-	case s.believing:
+	case s.off.sources:
 		t.end = proof
 	case !f.tells(a.from) || a.reach == reachPort || s.neighbour(a.helper):
 		t.end = void
@@ -233,7 +218,15 @@ func (f *face) through(a arrival) bool {
 // stands before the site. It counts only when there are others.
 func (s *Self) neighbour(id tables.RouterID) bool {
 	w := s.witnesses[id]
-	return w != nil && !s.outside(w) && slices.ContainsFunc(s.routers(), func(o tables.RouterID) bool { return s.outside(s.witnesses[o]) })
+	if w == nil || s.outside(w) {
+		return false
+	}
+	for _, other := range s.witnesses {
+		if s.outside(other) {
+			return true
+		}
+	}
+	return false
 }
 
 // tells reports whether a datagram from an address says something of the endpoint: one from near by,
@@ -272,7 +265,13 @@ func (s *Self) reachedBy(ev Reached) {
 func (s *Self) useReached(f *face) {
 	a := f.reached
 	f.reached = arrival{}
-	if a.from.IsValid() && s.now.Sub(a.at) < reachedHold && f.sight.endpoint.IsValid() && f.tells(a.from) && f.through(a) {
+	if !a.from.IsValid() || s.now.Sub(a.at) >= reachedHold || !f.sight.endpoint.IsValid() {
+		return
+	}
+	if f.sight.class == classTranslated && len(s.mapped) > 0 {
+		return // it may have come by the mapped port, and not by where peers see us
+	}
+	if f.tells(a.from) && f.through(a) {
 		s.prove(f, true, "reached")
 	}
 }

@@ -87,7 +87,9 @@ type Helper struct {
 // Ask serves AskDialBack as the via: it returns the helper to send the request to. With a refusal the
 // helper is 0, and so is the answer (Dialled). named is whom the asker wants, 0 for anybody.
 // random fills a slice with random bytes.
-func (h *Helper) Ask(now time.Time, room Room, asker tables.RouterID, token Token, named tables.RouterID, random func([]byte)) (tables.RouterID, Request, Refusal) {
+func (h *Helper) Ask(
+	now time.Time, room Room, asker tables.RouterID, token Token, named tables.RouterID, random func([]byte),
+) (tables.RouterID, Request, Refusal) {
 	i := slices.IndexFunc(room.Links, func(c Candidate) bool { return c.Router == asker })
 	if i < 0 {
 		return 0, Request{}, NotLinked
@@ -187,11 +189,14 @@ func target(room Room, at netip.AddrPort) bool {
 	case !plausible(at) || a.Zone() != "" || a.IsLinkLocalUnicast() || room.InSpace(a):
 		return false
 	case a.IsLoopback():
-		return len(room.Endpoints) > 0 && !slices.ContainsFunc(room.Endpoints, func(o netip.AddrPort) bool { return !unmap(o).Addr().IsLoopback() })
-	case slices.Contains(room.Endpoints, at):
-		return false
+		for _, own := range room.Endpoints {
+			if !unmap(own).Addr().IsLoopback() {
+				return false
+			}
+		}
+		return len(room.Endpoints) > 0
 	}
-	return true
+	return !slices.Contains(room.Endpoints, at)
 }
 
 // A limiter is a set of token buckets. What is full is forgotten when there are many.

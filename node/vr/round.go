@@ -109,6 +109,14 @@ func (f *face) forget() {
 	f.reached, f.due, f.retry = arrival{}, time.Time{}, 0
 }
 
+// proven returns the endpoint at which we were reached, zero if there is none.
+func (f *face) proven() netip.AddrPort {
+	if f.result != open {
+		return netip.AddrPort{}
+	}
+	return f.sight.endpoint
+}
+
 func (f *face) judge() (Kind, bool, string) {
 	switch f.result {
 	case open:
@@ -163,7 +171,7 @@ func (f *face) count(e ending) int {
 // goOn ends the round if it has shown enough, else asks again.
 func (s *Self) goOn(fam int) {
 	f := &s.faces[fam]
-	silences, excluded := f.silences()
+	silences, excluded := s.silences(f)
 	enough := silences >= 2 && excluded && (f.sight.class != classTranslated || f.filterKnown(s))
 	if enough || silences+f.count(mute) >= triesMax || len(f.tries) >= asksRoundMax || !s.ask(fam) {
 		s.finish(fam)
@@ -172,21 +180,27 @@ func (s *Self) goOn(fam int) {
 
 // silences returns how many dial-backs did not come, and whether no single VR, as via or helper,
 // had a part in all of them: then no single liar has made them.
-func (f *face) silences() (n int, excluded bool) {
-	suspects := map[tables.RouterID]int{}
+func (s *Self) silences(f *face) (n int, excluded bool) {
+	return f.count(silent), len(s.suspects(f)) == 0
+}
+
+// suspects returns the VRs that had a part in every silence of this round.
+func (s *Self) suspects(f *face) map[tables.RouterID]bool {
+	parts := map[tables.RouterID]int{}
 	for _, t := range f.tries {
 		if t.end == silent {
-			n++
-			suspects[t.via]++
-			suspects[t.helper]++
+			parts[t.via]++
+			parts[t.helper]++
 		}
 	}
-	for _, k := range suspects {
-		if k == n {
-			return n, false
+	n := f.count(silent)
+	all := map[tables.RouterID]bool{}
+	for id, k := range parts {
+		if k == n && !s.off.pairs {
+			all[id] = true
 		}
 	}
-	return n, n > 0
+	return all
 }
 
 // filterKnown reports whether the tries of this round tell address-dependent filtering from the
@@ -200,7 +214,7 @@ func (f *face) filterKnown(s *Self) bool {
 // finish makes the result of a round that has had no proof.
 func (s *Self) finish(fam int) {
 	f := &s.faces[fam]
-	silences, excluded := f.silences()
+	silences, excluded := s.silences(f)
 	loosely := f.count(loose)
 	was := f.result
 	f.asking, f.deadline = false, time.Time{}
@@ -214,15 +228,16 @@ func (s *Self) finish(fam int) {
 		f.confirmed = false
 		f.reason = "was dialled, but the last dial-backs did not come"
 	case silences >= 2 || loosely > 0 && silences > 0:
-		f.result, f.confirmed, f.doubts = shut, silences >= 2 && excluded, 0
-		f.filtering = f.filter(s, loosely)
+		f.confirmed = silences >= 2 && excluded || was == shut && f.confirmed
+		f.result, f.doubts = shut, 0
+		f.filtering = f.filter(s, loosely).after(f.filtering, was)
 		f.reason = "dial-backs do not come"
 		if !f.confirmed {
 			f.reason = "dial-backs do not come, by the word of too few VRs"
 		}
 	case loosely > 0:
 		f.result, f.confirmed = undecided, false
-		f.filtering = Finding{AddressDependent, false}
+		f.filtering = Finding{AddressDependent, false}.after(f.filtering, was)
 		f.reason = "dialled only by VRs that we had sent to"
 	case was == shut:
 		// As before.
@@ -236,7 +251,7 @@ func (s *Self) finish(fam int) {
 
 // filter returns the filtering behaviour (RFC 4787, Section 5) that a round without proof shows.
 func (f *face) filter(s *Self, loosely int) Finding {
-	_, excluded := f.silences()
+	_, excluded := s.silences(f)
 	if loosely > 0 {
 		return Finding{AddressDependent, excluded && f.count(silent) >= 2}
 	}
@@ -246,6 +261,16 @@ func (f *face) filter(s *Self, loosely int) Finding {
 		}
 	}
 	return Finding{}
+}
+
+// after returns what to believe of a filter after two rounds: the last one counts, unless it has shown less.
+func (n Finding) after(before Finding, was outcome) Finding {
+	switch {
+	case was == open || n.Confirmed:
+	case n.Behaviour == Unknown, before.Confirmed:
+		return before
+	}
+	return n
 }
 
 // pause sets when the next round begins.

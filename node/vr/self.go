@@ -52,8 +52,14 @@ type Self struct {
 	verdict   Verdict
 	now       time.Time
 	out       []Action
-	// believing is for tests: it takes the defences out.
-	believing bool
+	off       defences // for tests: those that are taken out
+}
+
+// defences can be taken out by tests, to show that an attack works without them.
+type defences struct {
+	sources bool // who sent a dial-back, from where
+	sites   bool // the word of two sites
+	pairs   bool // silence that no single VR can have made
 }
 
 // New returns the Self of a VR that has no links yet.
@@ -72,7 +78,7 @@ func (s *Self) Verdict() Verdict { return s.verdict }
 
 // Handle applies an event and returns what to do.
 func (s *Self) Handle(now time.Time, ev Event) []Action {
-	s.now = now
+	s.now, s.out = now, nil
 	switch ev := ev.(type) {
 	case Local:
 		s.setLocal(ev.Endpoints)
@@ -86,13 +92,12 @@ func (s *Self) Handle(now time.Time, ev Event) []Action {
 			}
 		}
 	case Observed:
-		if w := s.witnesses[ev.By]; w != nil && plausible(unmap(ev.Endpoint)) {
-			w.seen = unmap(ev.Endpoint)
-		}
+		s.observe(ev.By, unmap(ev.Endpoint))
 	case Contacted:
 		if plausible(unmap(ev.At)) {
 			s.contacts.add(now, unmap(ev.At))
 		}
+		return nil // it comes often, and alone it changes nothing
 	case Reached:
 		s.reachedBy(ev)
 	case Dialled:
@@ -115,7 +120,7 @@ func (s *Self) Handle(now time.Time, ev Event) []Action {
 
 // Advance applies the passing of time: it fires every deadline at or before now.
 func (s *Self) Advance(now time.Time) []Action {
-	s.now = now
+	s.now, s.out = now, nil
 	return s.conclude()
 }
 
@@ -165,6 +170,19 @@ func (s *Self) link(ev Linked) {
 		s.contacts.add(s.now, w.at)
 	}
 	w.at = at
+}
+
+func (s *Self) observe(by tables.RouterID, at netip.AddrPort) {
+	w := s.witnesses[by]
+	if w == nil || !plausible(at) || w.seen == at {
+		return
+	}
+	for i := range s.faces {
+		if f := &s.faces[i]; f.seen && w.seen.IsValid() && w.seen == f.sight.endpoint {
+			f.stir(s.now) // one that agreed does so no more
+		}
+	}
+	w.seen = at
 }
 
 func (s *Self) setLocal(endpoints []netip.AddrPort) {
@@ -260,7 +278,6 @@ func (s *Self) review() {
 
 // conclude lets the faces act and tells whether the verdict is another one.
 func (s *Self) conclude() []Action {
-	s.out = nil
 	if !s.declared() {
 		for i := range s.faces {
 			s.advance(i)

@@ -1,8 +1,10 @@
 package vr
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // A Kind says whether others can reach a VR.
@@ -88,4 +90,23 @@ func (v Verdict) equal(w Verdict) bool {
 	return v.Kind == w.Kind && v.Confirmed == w.Confirmed && slices.Equal(v.Endpoints, w.Endpoints) &&
 		v.Translated == w.Translated && v.Mapping == w.Mapping && v.Filtering == w.Filtering &&
 		v.Draining == w.Draining && v.Reason == w.Reason
+}
+
+// String returns the verdict in a line, for logs.
+func (v Verdict) String() string {
+	words := []string{v.Kind.String()}
+	if !v.Confirmed {
+		words = append(words, "(unconfirmed)")
+	}
+	if v.Draining {
+		words = append(words, "draining")
+	}
+	words = append(words, "at")
+	for _, at := range v.Endpoints {
+		words = append(words, at.String())
+	}
+	if v.Translated {
+		words = append(words, "translated")
+	}
+	return fmt.Sprintf("%s; mapping %v, filtering %v: %s", strings.Join(words, " "), v.Mapping, v.Filtering, v.Reason)
 }

@@ -107,7 +107,7 @@ func (s *Self) voices(fam int) []*witness {
 
 // look puts together what the witnesses of a family say. An address of ours that one sees is believed.
 // An endpoint on a translator needs the word of two sites, where we have links with two: one liar
-// must not send our peers elsewhere.
+// must not send our peers elsewhere. One that was dialled needs only one, for nobody can have made that up.
 func (s *Self) look(fam int) sight {
 	voices := s.voices(fam)
 	sites := map[string]bool{}
@@ -131,14 +131,16 @@ func (s *Self) look(fam int) sight {
 			if n := len(by); n > most || n == most && at.Compare(v.endpoint) < 0 {
 				v.endpoint, v.class, most = at, classOwn, n
 			}
-		} else if len(by) >= min(2, len(sites)) {
+		} else if len(by) >= min(2, len(sites)) || at == s.faces[fam].proven() || s.off.sites {
 			v.translated = append(v.translated, counted{at, len(by)})
 		}
 	}
 	slices.SortFunc(v.own, netip.AddrPort.Compare)
 	slices.SortFunc(v.translated, byWord)
-	if len(v.translated) > 0 && v.translated[0].sites > most {
-		v.endpoint, v.class, most = v.translated[0].at, classTranslated, v.translated[0].sites
+	for _, t := range v.translated {
+		if t.sites > most || t.sites == most && t.at == s.faces[fam].proven() {
+			v.endpoint, v.class, most = t.at, classTranslated, t.sites
+		}
 	}
 	v.mapping = mappingOf(voices, v, most)
 	// A mapping of the gateway that peers see us at is a better endpoint than one that traffic made.
