@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/vine-mesh/vine/node/capture/netnstest"
+	"github.com/vine-mesh/vine/tests/impair"
 )
 
 // binary builds the command once and returns where it is. The directory is removed by Main.
@@ -52,6 +53,7 @@ func Main(m *testing.M) int {
 type Federation struct {
 	Core  *netnstest.Core
 	Sites []*Site
+	lines *impair.Switch // in place of the core's kernel, if the federation has one
 	bin   string
 	dir   string
 }
@@ -80,12 +82,13 @@ type Site struct {
 	Middle *netnstest.Namespace // in the wire to the core, if the site was made with one
 	LAN    *netnstest.LAN
 
-	// NATRouter is the translator in front of the site, if it was made with one.
-	NATRouter *netnstest.Namespace
-	VR        *netnstest.Process // nil: was never started
-	Joined    Membership
-	dir       string
-	t         testing.TB // that made the site: the VR lives as long, also when a subtest starts it
+	// NATRouter is the translator in front of the site, if it was made with one; Firewall is its firewall.
+	NATRouter, Firewall *netnstest.Namespace
+	VR                  *netnstest.Process // nil: was never started
+	Joined              Membership
+	dir                 string
+	port                int        // of Federation.lines
+	t                   testing.TB // that made the site: the VR lives as long, also when a subtest starts it
 }
 
 // A Membership is what `vine join --json` and `vine init --json` print.
@@ -99,10 +102,13 @@ type Membership struct {
 
 // A SiteOption changes how a site is made.
 type SiteOption struct {
-	Hosts  int    // on the LAN; 0: one
-	Middle bool   // a namespace in the wire to the core
-	NAT    NAT    // between the VR and the core
-	Tables string // TOML tables in place of the default ones; WAN4 and WAN6 stand for the site's addresses
+	Hosts  int  // on the LAN; 0: one
+	Middle bool // a namespace in the wire to the core
+	NAT    NAT  // between the VR and the core
+	// Firewall puts a router between the VR and the core that lets everything pass until Allow is called. The
+	// VR has an address of its own there, IPv4 only.
+	Firewall bool
+	Tables   string // TOML tables in place of the default ones; WAN4 and WAN6 stand for the site's addresses
 }
 
 // A NAT says what address translator a site is behind. There the VR has an IPv4 address of carriers' space
@@ -128,7 +134,7 @@ func (f *Federation) AddSite(t testing.TB, o SiteOption) *Site {
 	switch {
 	case o.NAT != NoNAT:
 		s.NATRouter = netnstest.New(t)
-		outside := f.Core.Attach(t, s.NATRouter, "wan0")
+		outside := s.attach(t, s.NATRouter)
 		s.NATRouter.Forward(t)
 		s.NATRouter.NAT(t, "wan0", o.NAT == SymmetricNAT)
 		netnstest.Wire(t, s.Namespace, "wan0", s.NATRouter, "in0")
@@ -140,8 +146,10 @@ func (f *Federation) AddSite(t testing.TB, o SiteOption) *Site {
 		s.Run(t, fmt.Sprintf("ip addr add %v/24 dev wan0\nip route add default via 100.64.%d.1", s.WAN.V4, n))
 	case o.Middle:
 		s.WAN, s.Middle = f.Core.AttachThrough(t, s.Namespace, "wan0")
+	case o.Firewall:
+		s.putBehindFirewall(t)
 	default:
-		s.WAN = f.Core.Attach(t, s.Namespace, "wan0")
+		s.WAN = s.attach(t, s.Namespace)
 	}
 	s.LAN = netnstest.NewLAN(t, s.Namespace, "lan0", n, max(o.Hosts, 1))
 	tables := o.Tables
