@@ -88,6 +88,7 @@ type Site struct {
 	Joined              Membership
 	dir                 string
 	port                int        // of Federation.lines
+	configured          string     // by Configure
 	t                   testing.TB // that made the site: the VR lives as long, also when a subtest starts it
 }
 
@@ -156,10 +157,22 @@ func (f *Federation) AddSite(t testing.TB, o SiteOption) *Site {
 	if tables == "" {
 		tables = "[authority]\nauto_admit = \"open\"\n"
 	}
-	tables = strings.NewReplacer("WAN4", s.WAN.V4.String(), "WAN6", s.WAN.V6.String()).Replace(tables)
-	s.WriteConfig(t, fmt.Sprintf("state = %q\ncontrol = %q\n%s", s.State(), s.Socket(), tables))
+	s.Configure(t, tables)
 	f.Sites = append(f.Sites, s)
 	return s
+}
+
+// Configure replaces the tables of the configuration file, as in SiteOption. Where the site's files are, and
+// what init or join has added, is kept.
+func (s *Site) Configure(t testing.TB, tables string) {
+	t.Helper()
+	added := ""
+	if s.configured != "" {
+		added = strings.TrimPrefix(s.ReadConfig(t), s.configured)
+	}
+	tables = strings.NewReplacer("WAN4", s.WAN.V4.String(), "WAN6", s.WAN.V6.String()).Replace(tables)
+	s.configured = fmt.Sprintf("state = %q\ncontrol = %q\n%s", s.State(), s.Socket(), tables)
+	s.WriteConfig(t, s.configured+added)
 }
 
 // WriteConfig replaces the configuration file.

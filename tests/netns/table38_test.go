@@ -19,6 +19,8 @@ const (
 	pu
 )
 
+var siteNames = [3]string{"uf", "nwu", "pu"}
+
 var pairs = [3][2]int{{uf, pu}, {uf, nwu}, {nwu, pu}}
 
 // A figure is the round trip, in milliseconds, and the TCP throughput, in megabits per second, of a pair.
@@ -38,7 +40,7 @@ var table38 = [6][3]figure{
 func triangle(t *testing.T, options [3]netns.SiteOption) (f netns.Triangle) {
 	t.Helper()
 	f = netns.NewTriangle(t)
-	for i, name := range []string{"uf", "nwu", "pu"} {
+	for i, name := range siteNames {
 		f.AddSite(t, options[i]).Name = name
 	}
 	for i, p := range pairs {
@@ -62,11 +64,17 @@ func flowTime() time.Duration {
 // measure returns the figures between two namespaces.
 func measure(t *testing.T, from, to *netnstest.Namespace, at netip.Addr) figure {
 	t.Helper()
-	ping := netns.PingMany(t, from, at, 40, 25*time.Millisecond)
+	return figure{ms: roundTrip(t, from, at), mbits: throughput(t, from, to, at, flowTime())}
+}
+
+// roundTrip returns what a ping takes on average, in milliseconds.
+func roundTrip(t *testing.T, from *netnstest.Namespace, to netip.Addr) float64 {
+	t.Helper()
+	ping := netns.PingMany(t, from, to, 40, 25*time.Millisecond)
 	if ping.Received < ping.Sent*9/10 {
-		t.Errorf("%d of %d pings to %v were answered", ping.Received, ping.Sent, at)
+		t.Errorf("%d of %d pings to %v were answered", ping.Received, ping.Sent, to)
 	}
-	return figure{ms: 1e3 * ping.Avg.Seconds(), mbits: throughput(t, from, to, at, flowTime())}
+	return 1e3 * ping.Avg.Seconds()
 }
 
 // TestTable38Case0: the wide-area network of figure 3-18 is what it was, by the kernel's own TCP between the
