@@ -209,6 +209,8 @@ const throughputSkip = time.Second
 // a line's queue whatever the machine's own algorithm is, and does not take a busy machine for a full line.
 func StartThroughput(t testing.TB, from, to *netnstest.Namespace, addr netip.Addr, d time.Duration, words ...string) *netnstest.Process {
 	t.Helper()
+	// A sender's buffer of 4 MB, which is usual, is less than the line and its queue hold at 1 Gbit/s.
+	from.Sysctl(t, "net/ipv4/tcp_wmem", "4096 16384 33554432")
 	words = append([]string{"-t", fmt.Sprint(d.Seconds()), "-O", fmt.Sprint(throughputSkip.Seconds()), "-C", "reno", "--get-server-output"}, words...)
 	return StartIperf(t, from, to, addr, words...)
 }

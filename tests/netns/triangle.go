@@ -71,6 +71,10 @@ func (f Triangle) Cut(a, b *Site, is bool) {
 // Counts returns what has happened on the line from one site to another.
 func (f Triangle) Counts(from, to *Site) impair.Counts { return f.lines.Counts(from.port, to.port) }
 
+// Lost returns how many packets had no destination in the wide-area network, and how many interfaces would not
+// take.
+func (f Triangle) Lost() (unroutable, undeliverable int) { return f.lines.Lost() }
+
 // ShareUplink has all that the site sends share one line, as behind one modem, and all that it gets too.
 // Of the lines that it had before, that from and to other is the one.
 func (f Triangle) ShareUplink(s, other *Site) {
