@@ -15,6 +15,14 @@ type Port interface {
 	io.ReadWriteCloser
 }
 
+// headerOf returns how many bytes of a port's packets are its link's header.
+func headerOf(p Port) int {
+	if p, ok := p.(interface{ header() int }); ok {
+		return p.header()
+	}
+	return 0
+}
+
 // packetMax is the largest packet that a Cable reads, link header included.
 const packetMax = 1 << 16
 
@@ -44,6 +52,7 @@ func NewCable(a, b Port, toB, toA Settings, seed uint64) (*Cable, error) {
 	if err != nil {
 		return nil, err
 	}
+	ab.header, ba.header = headerOf(a), headerOf(b)
 	return &Cable{a: a, b: b, ab: newEnd(ab), ba: newEnd(ba)}, nil
 }
 
@@ -75,6 +84,27 @@ func (c *Cable) Run(ctx context.Context) error {
 // Cut cuts the cable, or mends it. What is on its way arrives.
 func (c *Cable) Cut(is bool) { c.cut.Store(is) }
 
+// Set changes the lines while the cable is at work.
+func (c *Cable) Set(toB, toA Settings) error {
+	return errors.Join(c.ab.set(toB), c.ba.set(toA))
+}
+
+func (e *end) set(s Settings) error {
+	e.mu.Lock()
+	err := e.line.Set(time.Now(), s)
+	e.mu.Unlock()
+	e.rouse()
+	return err
+}
+
+// rouse has the writer look again.
+func (e *end) rouse() {
+	select {
+	case e.wake <- struct{}{}:
+	default: // it is awake
+	}
+}
+
 // Counts returns what has happened from a to b and from b to a.
 func (c *Cable) Counts() (toB, toA Counts) { return c.ab.counts(), c.ba.counts() }
 
@@ -94,17 +124,13 @@ func (c *Cable) read(from Port, to *end) error {
 		if c.cut.Load() {
 			continue
 		}
-		packet := append([]byte(nil), b[:n]...)
 		to.mu.Lock()
 		before := to.line.Next()
-		to.line.Send(time.Now(), packet)
+		to.line.Send(time.Now(), b[:n])
 		sooner := before != to.line.Next()
 		to.mu.Unlock()
 		if sooner {
-			select {
-			case to.wake <- struct{}{}:
-			default: // it is awake
-			}
+			to.rouse()
 		}
 	}
 }
@@ -114,9 +140,11 @@ func (c *Cable) read(from Port, to *end) error {
 func write(ctx context.Context, from *end, to Port) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	var packets [][]byte
 	for {
 		from.mu.Lock()
-		packets := from.line.Advance(time.Now())
+		from.line.Release(packets)
+		packets = from.line.Advance(time.Now(), packets[:0])
 		next := from.line.Next()
 		from.mu.Unlock()
 		for _, p := range packets {

@@ -37,10 +37,12 @@ func play(t *testing.T, l *Line, n int, gap time.Duration) (list []arrival) {
 	t.Helper()
 	take := func(until time.Time) {
 		for next := l.Next(); !next.IsZero() && !next.After(until); next = l.Next() {
-			for _, p := range l.Advance(next) {
+			packets := l.Advance(next, nil)
+			for _, p := range packets {
 				i := int(binary.BigEndian.Uint32(p))
 				list = append(list, arrival{i, next.Sub(start.Add(time.Duration(i) * gap))})
 			}
+			l.Release(packets)
 		}
 	}
 	for i := range n {
@@ -128,9 +130,66 @@ func TestRateAndQueue(t *testing.T) {
 		if got := l.Next(); !got.Equal(want) {
 			t.Fatalf("packet %d leaves at %v, want %v", i, got.Sub(start), want.Sub(start))
 		}
-		if n := len(l.Advance(l.Next())); n != 1 {
+		if n := len(l.Advance(l.Next(), nil)); n != 1 {
 			t.Fatalf("%d packets leave at once", n)
 		}
+	}
+}
+
+func TestSet(t *testing.T) {
+	// 1,000 bytes each at 8 Mbit/s are one every millisecond; after 2 ms they are slower, then faster.
+	l := line(t, Settings{Rate: 8_000_000, Delay: 10 * time.Millisecond, Queue: 20_000})
+	for i := range 6 {
+		l.Send(start, append(numbered(i), make([]byte, 996)...))
+	}
+	set := func(after time.Duration, s Settings) {
+		t.Helper()
+		if err := l.Set(start.Add(after), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(2*time.Millisecond, Settings{Rate: 2_000_000, Delay: time.Millisecond})
+	l.Send(start.Add(2*time.Millisecond), append(numbered(6), make([]byte, 996)...))
+	set(10*time.Millisecond, Settings{Rate: 8_000_000})
+	// Sent after 1, 2, 6, 10 ms, and from there one every millisecond again. Those that were there before
+	// take 10 ms on the way; the one that came later would take 1 ms, but overtakes nobody.
+	for _, want := range []struct{ after, packets int }{{11, 1}, {12, 1}, {16, 1}, {20, 1}, {21, 1}, {22, 2}} {
+		at := l.Next()
+		if n := len(l.Advance(at, nil)); at.Sub(start) != time.Duration(want.after)*time.Millisecond || n != want.packets {
+			t.Errorf("%d packets leave after %v, want %d after %d ms", n, at.Sub(start), want.packets, want.after)
+		}
+	}
+	if c := l.Counts(); c.Delivered != 7 || c.Overflowed != 0 {
+		t.Errorf("counts: %+v", c)
+	}
+	if err := l.Set(start, Settings{Loss: 2}); err == nil {
+		t.Error("nonsense was accepted")
+	}
+}
+
+func TestHeaderDoesNotCount(t *testing.T) {
+	l := line(t, Settings{Rate: 8_000_000})
+	l.header = 14
+	l.Send(start, make([]byte, 1014))
+	if got := l.Next().Sub(start); got != time.Millisecond {
+		t.Errorf("1,000 bytes and their header take %v", got)
+	}
+}
+
+func TestLineDoesNotAllocate(t *testing.T) {
+	l := line(t, Settings{Rate: 1_000_000_000, Delay: 3 * time.Millisecond, Jitter: time.Millisecond, Reorder: 0.1, Duplicate: 0.1})
+	now, packet, list := start, make([]byte, 1500), make([][]byte, 0, 1000)
+	step := func() {
+		now = now.Add(12 * time.Microsecond)
+		l.Send(now, packet)
+		list = l.Advance(now, list[:0])
+		l.Release(list)
+	}
+	for range 10_000 {
+		step()
+	}
+	if n := testing.AllocsPerRun(10_000, step); n > 0 {
+		t.Errorf("%v allocations for a packet", n)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/vine-mesh/vine/node/capture/netnstest"
+	"github.com/vine-mesh/vine/tests/impair"
 )
 
 // buildVine builds the command once and returns where it is. The directory is removed by Main.
@@ -52,6 +53,7 @@ func Main(m *testing.M) int {
 type Federation struct {
 	Core  *netnstest.Core
 	Sites []*Site
+	lines *impair.Switch // in place of the core's kernel, if the federation has one
 	bin   string
 	dir   string
 }
@@ -86,11 +88,15 @@ type Site struct {
 	Outside netip.Addr           // what the Internet sees, of a site with a router
 	Proxy   *netnstest.Process   // on the router, if the kind has one
 	Env     []string             // environment of vine at the site, in place of all variables of proxies
+	// Firewall is the site's firewall, if it was made with one.
+	Firewall *netnstest.Namespace
 
-	VR     *netnstest.Process // nil: was never started
-	Joined Membership
-	dir    string
-	t      testing.TB // that made the site: the VR lives as long, also when a subtest starts it
+	VR         *netnstest.Process // nil: was never started
+	Joined     Membership
+	dir        string
+	port       int        // of Federation.lines
+	configured string     // by Configure
+	t          testing.TB // that made the site: the VR lives as long, also when a subtest starts it
 }
 
 // A Membership is what `vine join --json` and `vine init --json` print.
@@ -104,10 +110,13 @@ type Membership struct {
 
 // A SiteOption changes how a site is made.
 type SiteOption struct {
-	Hosts  int    // on the LAN; 0: one
-	Middle bool   // a namespace in the wire to the core; of a public site only
-	Kind   Kind   // what is between the VR and the core
-	Tables string // TOML tables in place of the default ones; WAN4 and WAN6 stand for the site's addresses
+	Hosts  int  // on the LAN; 0: one
+	Middle bool // a namespace in the wire to the core; of a public site only
+	Kind   Kind // what is between the VR and the core
+	// Firewall puts a router between the VR and the core that lets everything pass until Allow is called. The
+	// VR has an address of its own there, IPv4 only.
+	Firewall bool
+	Tables   string // TOML tables in place of the default ones; WAN4 and WAN6 stand for the site's addresses
 }
 
 // AddSite makes the next site, with no VR as yet.
@@ -119,9 +128,12 @@ func (f *Federation) AddSite(t testing.TB, o SiteOption) *Site {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if o.Middle {
+	switch {
+	case o.Middle:
 		s.WAN, s.Middle = f.Core.AttachThrough(t, s.Namespace, "wan0")
-	} else {
+	case o.Firewall:
+		s.putBehindFirewall(t)
+	default:
 		s.place(t, n)
 	}
 	s.LAN = netnstest.NewLAN(t, s.Namespace, "lan0", n, max(o.Hosts, 1))
@@ -129,10 +141,22 @@ func (f *Federation) AddSite(t testing.TB, o SiteOption) *Site {
 	if tables == "" {
 		tables = "[authority]\nauto_admit = \"open\"\n"
 	}
-	tables = strings.NewReplacer("WAN4", s.WAN.V4.String(), "WAN6", s.WAN.V6.String()).Replace(tables)
-	s.WriteConfig(t, fmt.Sprintf("state = %q\ncontrol = %q\n%s", s.State(), s.Socket(), tables))
+	s.Configure(t, tables)
 	f.Sites = append(f.Sites, s)
 	return s
+}
+
+// Configure replaces the tables of the configuration file, as in SiteOption. Where the site's files are, and
+// what init or join has added, is kept.
+func (s *Site) Configure(t testing.TB, tables string) {
+	t.Helper()
+	added := ""
+	if s.configured != "" {
+		added = strings.TrimPrefix(s.ReadConfig(t), s.configured)
+	}
+	tables = strings.NewReplacer("WAN4", s.WAN.V4.String(), "WAN6", s.WAN.V6.String()).Replace(tables)
+	s.configured = fmt.Sprintf("state = %q\ncontrol = %q\n%s", s.State(), s.Socket(), tables)
+	s.WriteConfig(t, s.configured+added)
 }
 
 // WriteConfig replaces the configuration file.

@@ -56,7 +56,7 @@ func (k Kind) Limited() bool { return k != Public && k != IPv6Only }
 // place puts between site number n and the core what the kind says.
 func (s *Site) place(t testing.TB, n int) {
 	t.Helper()
-	toCore := func(ns *netnstest.Namespace) netnstest.WAN { return s.F.Core.Attach(t, ns, "wan0") }
+	toCore := func(ns *netnstest.Namespace) netnstest.WAN { return s.attach(t, ns) }
 	if !s.Kind.Limited() {
 		s.WAN = toCore(s.Namespace)
 		if s.Kind == IPv6Only {

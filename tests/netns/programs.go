@@ -192,12 +192,52 @@ type Iperf struct {
 			Bits        float64 `json:"bits_per_second"`
 		} `json:"sum"`
 	} `json:"end"`
-	Intervals []struct {
-		Sum struct {
-			Bytes float64 `json:"bytes"`
-			Start float64 `json:"start"`
-		} `json:"sum"`
-	} `json:"intervals"`
+	Intervals []IperfInterval `json:"intervals"` // of the client
+	Server    struct {
+		Intervals []IperfInterval `json:"intervals"`
+	} `json:"server_output_json"` // with --get-server-output
+}
+
+// An IperfInterval is a part of the time, a second if nothing else was asked for.
+type IperfInterval struct {
+	Sum struct {
+		Bytes   float64 `json:"bytes"`
+		Start   float64 `json:"start"`
+		Seconds float64 `json:"seconds"`
+		Omitted bool    `json:"omitted"`
+	} `json:"sum"`
+}
+
+// throughputSkip is how much of a flow does not count as its throughput: TCP looks for the rate meanwhile.
+const throughputSkip = time.Second
+
+// StartThroughput starts a TCP flow that Throughput reads. It lasts throughputSkip longer than d. RENO fills
+// a line's queue whatever the machine's own algorithm is, and does not take a busy machine for a full line.
+func StartThroughput(t testing.TB, from, to *netnstest.Namespace, addr netip.Addr, d time.Duration, words ...string) *netnstest.Process {
+	t.Helper()
+	// A sender's buffer of 4 MB, which is usual, is less than the line and its queue hold at 1 Gbit/s.
+	from.Sysctl(t, "net/ipv4/tcp_wmem", "4096 16384 33554432")
+	words = append([]string{"-t", fmt.Sprint(d.Seconds()), "-O", fmt.Sprint(throughputSkip.Seconds()), "-C", "reno", "--get-server-output"}, words...)
+	return StartIperf(t, from, to, addr, words...)
+}
+
+// Throughput waits for the flow's end and returns how many millions of bits per second its receiver got. What
+// the queues held when the sender stopped does not count.
+func Throughput(t testing.TB, p *netnstest.Process) float64 {
+	t.Helper()
+	bits, seconds := 0.0, 0.0
+	for _, i := range Report(t, p).Server.Intervals {
+		// The last, broken one is when the queues run dry.
+		if i.Sum.Omitted || i.Sum.Seconds < 0.9 {
+			continue
+		}
+		bits += 8 * i.Sum.Bytes
+		seconds += i.Sum.Seconds
+	}
+	if seconds == 0 {
+		t.Fatalf("iperf3 tells nothing of the receiver:\n%s", tail(p.Output(), 20))
+	}
+	return bits / seconds / 1e6
 }
 
 // ServeIperf runs an iperf3 server for one client.

@@ -64,6 +64,12 @@ func (c *Core) address(t testing.TB, ns *Namespace, w WAN) {
 	t.Helper()
 	c.Run(t, fmt.Sprintf(`ip addr add %v/30 dev %[2]s
 		ip addr add %[3]v/64 dev %[2]s nodad`, w.Core4, w.Far, w.Core6))
+	w.address(t, ns)
+}
+
+// address gives the site its addresses and its default routes.
+func (w WAN) address(t testing.TB, ns *Namespace) {
+	t.Helper()
 	ns.Run(t, fmt.Sprintf(`ip addr add %v/30 dev %[2]s
 		ip addr add %[3]v/64 dev %[2]s nodad
 		ip route add default via %[4]v
@@ -86,6 +92,19 @@ func (c *Core) AttachThrough(t testing.TB, ns *Namespace, iface string) (w WAN, 
 	middle.Sysctl(t, "net/ipv6/conf/far/disable_ipv6", "1")
 	c.address(t, ns, w)
 	return w, middle
+}
+
+// AttachBare is Attach of a site to a program in the core's namespace, which does the routing in place of
+// the kernel: the far end has no address. The site sends there no packet larger than the MTU and none
+// with an unfinished checksum.
+func (c *Core) AttachBare(t testing.TB, ns *Namespace, iface string) WAN {
+	t.Helper()
+	w := c.plan(t, iface)
+	Wire(t, ns, iface, c.Namespace, w.Far)
+	ns.NoOffload(t, iface)
+	c.Sysctl(t, "net/ipv6/conf/"+w.Far+"/disable_ipv6", "1")
+	w.address(t, ns)
+	return w
 }
 
 // Forward makes a router of the namespace, for both families.
