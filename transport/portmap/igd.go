@@ -67,7 +67,10 @@ func (m *machine) igdMapped(ev igdMapped) {
 				ev.leases = append(ev.leases, l)
 			}
 		}
-		m.unmap(cmpService(ev.service, m.service), ev.leases)
+		if ev.service.kind == "" {
+			ev.service = m.service
+		}
+		m.unmap(ev.service, ev.leases)
 		m.settleLeaving()
 		return
 	}
@@ -92,13 +95,6 @@ func (m *machine) igdMapped(ev igdMapped) {
 	}
 	m.note(errNothing)
 	m.rest()
-}
-
-func cmpService(a, b service) service {
-	if a.kind != "" {
-		return a
-	}
-	return b
 }
 
 // igdChecked takes what a UPnP device still has.

@@ -64,7 +64,7 @@ listening_ip=lan
 enable_upnp=%s
 enable_natpmp=%s
 secure_mode=yes
-ipv6_disable=yes
+ext_ifname6=wan
 system_uptime=no
 min_lifetime=120
 max_lifetime=86400
@@ -145,19 +145,19 @@ func (h *home) reach(inside *net.UDPConn, external netip.AddrPort) error {
 		if err != nil {
 			return err
 		}
-		if string(b[:n]) != message || from.Addr() != netip.MustParseAddr("5.5.5.2") {
+		if string(b[:n]) != message || from.Addr().Unmap() != c.LocalAddr().(*net.UDPAddr).AddrPort().Addr() {
 			return fmt.Errorf("%q came from %v", b[:n], from)
 		}
 		return nil
 	})
 }
 
-// open opens a UDP socket on the VR.
+// open opens a UDP socket on the VR, for both families.
 func (h *home) open(t *testing.T, port uint16) *net.UDPConn {
 	t.Helper()
 	var c *net.UDPConn
 	err := h.vr.Do(func() (err error) {
-		c, err = net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
+		c, err = net.ListenUDP("udp", &net.UDPAddr{Port: int(port)})
 		return err
 	})
 	if err != nil {
@@ -286,6 +286,37 @@ func TestMiniupnpdRestarts(t *testing.T) {
 			})
 			t.Logf("mapped again after %v: %+v", time.Since(begin), again)
 			h.arrives(t, inside, again[0].External)
+		})
+	}
+}
+
+// TestMiniupnpdIPv6 opens the gateway's firewall by PCP where there is no NAT: what is mapped is our own address.
+func TestMiniupnpdIPv6(t *testing.T) {
+	for name, router := range map[string]string{"global": "2600:7::1", "link-local": "fe80::7:1"} {
+		t.Run(name, func(t *testing.T) {
+			h := newHome(t, false, true, "")
+			h.out.Run(t, "ip addr add 2600:5::2/64 dev eth0 nodad\nip -6 route add default via 2600:5::1")
+			h.gw.Run(t, `ip addr add 2600:5::1/64 dev wan nodad
+				ip addr add 2600:7::1/64 dev lan nodad
+				ip addr add fe80::7:1/64 dev lan nodad`)
+			h.vr.Run(t, "ip route del default\nip addr add 2600:7::2/64 dev eth0 nodad\nip -6 route add default via "+router+" dev eth0")
+			h.daemon.Kill()
+			h.start(t)
+			p := h.portmap(t, Port{UDP, 4789})
+			inside := h.open(t, 4789)
+			own := netip.MustParseAddrPort("[2600:7::2]:4789")
+			if err := h.reach(inside, own); err == nil {
+				t.Fatal("the firewall lets everything pass: the test proves nothing")
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- p.Run(ctx) }()
+			defer func() { cancel(); <-ended }()
+			list := next(t, p, 10*time.Second, atLeast(1))
+			if list[0].External != own || list[0].By != ByPCP || !list[0].Public {
+				t.Errorf("%+v", list)
+			}
+			h.arrives(t, inside, own)
 		})
 	}
 }

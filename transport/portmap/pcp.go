@@ -107,8 +107,8 @@ var (
 	errOpcode   = errors.New("unknown opcode")
 )
 
-// errVersion is a server that does not speak PCP version 2; Lowest of NAT-PMP servers, which answer with
-// version 0 (RFC 6886 section 3.5, RFC 6887 section 9).
+// errVersion is a server that does not speak PCP version 2. Servers of NAT-PMP answer with version 0 (RFC 6886 section
+// 3.5, RFC 6887 section 9).
 type errVersion struct{ version byte }
 
 func (e errVersion) Error() string { return fmt.Sprintf("the server speaks version %d", e.version) }

@@ -137,13 +137,10 @@ func (c *Config) check() error {
 	return nil
 }
 
-// sharedSpace is for carrier-grade NATs (RFC 6598).
-var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
-
-// notPublic are further prefixes that nobody on the Internet reaches: "this network", protocol assignments,
-// benchmarks, reserved (RFC 6890).
+// notPublic are prefixes, beside the private ones, that nobody on the Internet reaches: carrier-grade NATs (RFC 6598),
+// "this network", protocol assignments, benchmarks, reserved (RFC 6890).
 var notPublic = []netip.Prefix{
-	sharedSpace,
+	netip.MustParsePrefix("100.64.0.0/10"),
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"),
 }
