@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vine-mesh/vine/node/vr"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
 )
@@ -74,6 +75,9 @@ func (l *loop) takeChanges(now time.Time) {
 	for _, c := range changes {
 		if c.Doc != nil && c.Key.Kind == tables.KindRevocation {
 			l.revoked(now, c.Doc.Body().(tables.Revocation))
+		}
+		if c.Doc != nil && c.Key.Kind == tables.KindEnrolment {
+			l.self.handle(now, vr.Joined{})
 		}
 	}
 	l.backlog.add(now, changes)

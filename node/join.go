@@ -8,13 +8,16 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"net/url"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/vine-mesh/vine/node/state"
 	"github.com/vine-mesh/vine/policy"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
+	"github.com/vine-mesh/vine/transport/path"
 	"github.com/vine-mesh/vine/transport/secure"
 	"github.com/vine-mesh/vine/transport/underlay"
 )
@@ -24,8 +27,12 @@ var ErrRefused = errors.New("the federation refused")
 
 // Joining says how a new VR joins. Nothing but Seeds is needed.
 type Joining struct {
-	State      *state.Dir // keys are made here, once; documents are stored here at the end
-	Socket     underlay.Socket
+	State  *state.Dir // keys are made here, once; documents are stored here at the end
+	Socket underlay.Socket
+	// Streams, if set, are tried when a seed does not answer on Socket. Join runs them.
+	Streams *underlay.Streams
+	// Proxy returns the proxy for a stream connection to an endpoint, nil for none. It may be nil.
+	Proxy      func(netip.AddrPort) (*url.URL, error)
 	Seeds      []netip.AddrPort // one member's addresses, tried in turn
 	Pin        string           // fingerprint of the federation; empty: whatever the seed names
 	Name, Site string           // wanted; a taken name gets a number
@@ -48,6 +55,10 @@ type Joined struct {
 const (
 	// seedPatience is how long one address of the seed is tried.
 	seedPatience = 5 * time.Second
+	// datagramPatience is the same by UDP while streams can be tried: three hellos.
+	datagramPatience = 1500 * time.Millisecond
+	// tlsPort is where a seed takes WebSocket connections: a port that every network lets out.
+	tlsPort = 443
 	// joinPause lies between two conversations, so that a federation without its authority is
 	// asked gently.
 	joinPause = 2 * time.Second
@@ -62,21 +73,35 @@ func Join(ctx context.Context, j Joining) (Joined, error) {
 		return Joined{}, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go n.read(ctx, done)
+	var readers sync.WaitGroup
+	readers.Go(func() { n.read(ctx, n.Socket) })
+	if n.Streams != nil {
+		readers.Go(func() { _ = n.Streams.Run(ctx) })
+		readers.Go(func() { n.read(ctx, n.Streams) })
+	}
 	defer func() {
 		cancel()
-		<-done
+		if n.Streams != nil {
+			_ = n.Streams.Close()
+		}
+		readers.Wait()
 	}()
+	var last error
 	for try := 0; ; try++ {
 		seed := j.Seeds[try%len(j.Seeds)]
-		err := n.converse(ctx, seed)
+		err := n.meet(ctx, seed)
 		switch {
 		case err == nil:
 			return n.finish()
-		case errors.Is(err, ErrRefused) || errors.Is(err, errPin) || ctx.Err() != nil:
+		case errors.Is(err, ErrRefused) || errors.Is(err, errPin):
+			return Joined{}, err
+		case ctx.Err() != nil:
+			if last != nil {
+				err = fmt.Errorf("%v: %w: %w", seed, last, ctx.Err())
+			}
 			return Joined{}, err
 		}
+		last = err
 		n.Log.Debug("join conversation ended", "seed", seed, "err", err)
 		if try == 2*len(j.Seeds)-1 && !n.applied { // each address twice: one try in ten fails at 20 % loss
 			return Joined{}, fmt.Errorf("no member answered at %v: %w", j.Seeds, err)
@@ -155,13 +180,14 @@ func MakeKey(dir *state.Dir, name string, random io.Reader) ([32]byte, error) {
 
 // read moves datagrams from the socket to the conversation until ctx ends. A full queue drops
 // them: they are sent again.
-func (n *newcomer) read(ctx context.Context, done chan<- struct{}) {
-	defer close(done)
-	stop := context.AfterFunc(ctx, func() { interruptRead(n.Socket) })
-	defer stop()
+func (n *newcomer) read(ctx context.Context, socket underlay.Socket) {
+	if socket == n.Socket {
+		stop := context.AfterFunc(ctx, func() { interruptRead(socket) })
+		defer stop()
+	}
 	batch := newDatagrams(laneBatch)
 	for ctx.Err() == nil {
-		count, err := n.Socket.ReadBatch(batch)
+		count, err := socket.ReadBatch(batch)
 		if err != nil {
 			return
 		}
@@ -189,9 +215,38 @@ func interruptRead(s underlay.Socket) {
 	s.WriteBatch([]underlay.Datagram{{Buf: []byte{0}, N: 1, Addr: at}})
 }
 
-// converse holds one join conversation with the member at seed. A nil error means that we are
+// meet holds a conversation with the member at seed: by datagrams, and if it does not answer, over a stream
+// connection.
+func (n *newcomer) meet(ctx context.Context, seed netip.AddrPort) error {
+	if n.Streams == nil {
+		return n.converse(ctx, seed, seedPatience)
+	}
+	err := n.converse(ctx, seed, datagramPatience)
+	if !errors.Is(err, errNoAnswer) {
+		return err
+	}
+	n.Progress(fmt.Sprintf("no answer from %v by UDP, trying TLS and TCP", seed))
+	at, target, err := dialStreams(ctx, n.Streams, streamTargets([]tables.StreamEndpoint{
+		{Protocol: "tls", Endpoint: netip.AddrPortFrom(seed.Addr(), tlsPort)}, {Protocol: "tcp", Endpoint: seed},
+	}, n.Proxy))
+	if err != nil {
+		return fmt.Errorf("%w by UDP, and none otherwise: %w", errNoAnswer, err)
+	}
+	defer n.Streams.Hangup(at)
+	through := ""
+	if target.Proxy != nil {
+		through = " through the proxy " + target.Proxy.Host
+	}
+	n.Progress(fmt.Sprintf("connected to %v by %v%s", target.Endpoint, target.Protocol, through))
+	return n.converse(ctx, at, seedPatience)
+}
+
+// errNoAnswer says that a seed did not answer.
+var errNoAnswer = errors.New("no answer")
+
+// converse holds one join conversation with the member at a path. A nil error means that we are
 // enrolled and have what we need.
-func (n *newcomer) converse(ctx context.Context, seed netip.AddrPort) error {
+func (n *newcomer) converse(ctx context.Context, seed netip.AddrPort, wait time.Duration) error {
 	now := time.Now()
 	n.links = transport.NewLinks(transport.Config{
 		Static: n.static, Rand: n.Rand, FastAES: fastAES(),
@@ -206,9 +261,11 @@ func (n *newcomer) converse(ctx context.Context, seed netip.AddrPort) error {
 		return errNoLink
 	}
 	n.conn = conn
-	n.Progress(fmt.Sprintf("asking %s", seed))
+	if path.KindOf(seed) == path.Direct {
+		n.Progress(fmt.Sprintf("asking %s", seed))
+	}
 	n.do(now, actions)
-	patience := time.NewTimer(seedPatience)
+	patience := time.NewTimer(wait)
 	defer patience.Stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -222,7 +279,7 @@ func (n *newcomer) converse(ctx context.Context, seed netip.AddrPort) error {
 		case <-timer.C:
 		case <-patience.C:
 			if n.stream == 0 {
-				return fmt.Errorf("no answer from %s", seed)
+				return errNoAnswer
 			}
 		case <-ctx.Done():
 			return ctx.Err()
@@ -251,7 +308,11 @@ func (n *newcomer) do(now time.Time, actions []transport.Action) {
 		n.todo = n.todo[1:]
 		switch a := next.(type) {
 		case transport.Send:
-			n.Socket.WriteBatch([]underlay.Datagram{{Buf: a.Datagram, N: len(a.Datagram), Addr: a.To}})
+			if path.KindOf(a.To) == path.Streamed {
+				_, _ = n.Streams.WriteBatch(datagrams(a.To, a.Datagram))
+				continue
+			}
+			_, _ = n.Socket.WriteBatch(datagrams(a.To, a.Datagram))
 		case transport.JoinUp:
 			st, more := n.links.OpenStream(now, a.Conn, streamJoin)
 			n.stream = st

@@ -139,6 +139,9 @@ func (l *loop) linkUp(now time.Time, a transport.Up) {
 	}
 	l.gossip.linkUp(now, a.Router)
 	l.n.keep(a.Endpoint)
+	if !a.Initiator && path.KindOf(a.Endpoint) == path.Direct {
+		l.self.handle(now, vr.Reached{From: a.Endpoint, By: a.Router})
+	}
 	l.self.linked(now, a.Router, a.Endpoint)
 	l.queues.linkUp(now, a.Router)
 }

@@ -10,8 +10,10 @@ import (
 	"golang.org/x/sys/cpu"
 
 	"github.com/vine-mesh/vine/node/forward"
+	"github.com/vine-mesh/vine/node/vr"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
+	"github.com/vine-mesh/vine/transport/path"
 	"github.com/vine-mesh/vine/transport/secure"
 )
 
@@ -347,6 +349,9 @@ func (l *loop) do(now time.Time, actions []transport.Action) {
 			l.linkDown(now, a)
 		case transport.JoinUp:
 			l.n.keep(a.Endpoint)
+			if !a.Dialled && path.KindOf(a.Endpoint) == path.Direct {
+				l.self.handle(now, vr.Reached{From: a.Endpoint})
+			}
 			l.server.joinUp(now, a)
 		case transport.StreamOpened:
 			l.streamOpened(now, a)

@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -74,9 +76,26 @@ type Settings struct {
 	AutoAdmit string // "invite", "open" or "never"; for the VR that runs the authority
 	// Queues names the queue-VRs that a limited VR is to be attached to; none: chosen by measurement.
 	Queues []string
-	// Streams is where this VR takes stream connections, as its link record says.
-	Streams []tables.StreamEndpoint
+	// Listens is where this VR takes stream connections, if it can be reached.
+	Listens []tables.StreamEndpoint
+	Serve   bool  // relay for limited VRs
+	Rate    int64 // what is relayed at most, bits per second; 0: no limit
+	// Capacity is what the link record says, bits per second. No choice follows it.
+	Capacity int64
+	// Poll says how a limited VR gets its packets.
+	Poll     Poll
+	Interval time.Duration // of polls
 }
+
+// A Poll is a way to get packets from a queue-VR (dissertation table 3-3).
+type Poll uint8
+
+// The ways.
+const (
+	PollNone Poll = iota // an always-open channel
+	PollUDP
+	PollTCP
+)
 
 // self is who we are. It is immutable.
 type self struct {
@@ -320,6 +339,13 @@ func (n *Node) roamed(router tables.RouterID, from netip.AddrPort) {
 	case n.commands <- func(now time.Time, l *loop) { l.do(now, l.links.Roamed(now, router, from)) }:
 	default: // the next packet says so again once the mark is cleared
 	}
+}
+
+// Secret derives a secret for one purpose, the same after every start.
+func (n *Node) Secret(purpose string) []byte {
+	mac := hmac.New(sha256.New, n.self.identity.Seed())
+	mac.Write([]byte("vine " + purpose))
+	return mac.Sum(nil)
 }
 
 // Router returns the VR's router ID and name.

@@ -72,7 +72,7 @@ func (l *loop) limited() bool {
 // relays reports whether we relay for others: the authority allows it and we can be reached.
 func (l *loop) relays() bool {
 	e, ok := l.store.Enrolment(l.n.self.Router)
-	return ok && e.MayQueue && !l.limited()
+	return ok && e.MayQueue && l.settings.Serve && !l.limited()
 }
 
 // elect computes who serves the federation.

@@ -69,7 +69,7 @@ func (l *loop) refreshRecord(now time.Time) {
 
 func sameRecord(a, b tables.LinkRecord) bool {
 	return a.Link == b.Link && slices.Equal(a.Endpoints, b.Endpoints) && a.VRKind == b.VRKind &&
-		slices.Equal(a.Queues, b.Queues) && slices.Equal(a.Streams, b.Streams) && a.Full == b.Full &&
+		slices.Equal(a.Queues, b.Queues) && slices.Equal(a.Streams, b.Streams) && a.Full == b.Full && a.Capacity == b.Capacity &&
 		a.Serving == b.Serving && a.Draining == b.Draining && a.Joinable == b.Joinable && a.Software == b.Software
 }
 
@@ -77,7 +77,7 @@ func (l *loop) desiredRecord() tables.LinkRecord {
 	v := l.self.state.Verdict()
 	return tables.LinkRecord{
 		Router: l.n.self.Router, Link: l.n.self.static.Public(), Endpoints: v.Endpoints, VRKind: v.Kind.String(),
-		Queues: slices.Clone(l.queues.list), Streams: l.settings.Streams, Draining: l.drains,
+		Queues: slices.Clone(l.queues.list), Streams: l.streamEndpoints(v.Endpoints), Capacity: uint64(l.settings.Capacity), Draining: l.drains,
 		Full:    len(l.queues.clients) >= clientsMax,
 		Serving: l.author != nil, Joinable: l.settings.Joinable, Software: l.n.options.Software,
 	}
@@ -121,6 +121,28 @@ func reach(a netip.Addr) int {
 		return 1
 	}
 	return 0
+}
+
+// streamEndpoints returns where others find our stream listeners: at the first address of each family.
+func (l *loop) streamEndpoints(endpoints []netip.AddrPort) (list []tables.StreamEndpoint) {
+	if l.limited() {
+		return nil
+	}
+	var addrs []netip.Addr
+	for _, at := range endpoints {
+		if !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Is4() == at.Addr().Is4() }) {
+			addrs = append(addrs, at.Addr())
+		}
+	}
+	for _, listen := range l.settings.Listens {
+		for _, a := range addrs {
+			bound := listen.Endpoint.Addr()
+			if len(list) < 4 && (bound.IsUnspecified() && (bound.Is6() || a.Is4()) || bound == a) {
+				list = append(list, tables.StreamEndpoint{Protocol: listen.Protocol, Endpoint: netip.AddrPortFrom(a, listen.Endpoint.Port())})
+			}
+		}
+	}
+	return list
 }
 
 // tags are what `serf members` shows of this VR.

@@ -2,8 +2,10 @@ package node
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/vine-mesh/vine/tables"
@@ -137,14 +139,13 @@ func dialStreams(ctx context.Context, streams *underlay.Streams, targets []under
 			}
 		}()
 	}
-	var won, last outcome
+	var won outcome
+	var failures []string
 	for range targets {
 		r := <-results
 		switch {
 		case r.err != nil:
-			if last.err == nil || ctx.Err() == nil {
-				last = r
-			}
+			failures = append(failures, r.err.Error())
 		case won.at.IsValid():
 			streams.Hangup(r.at)
 		default:
@@ -155,7 +156,7 @@ func dialStreams(ctx context.Context, streams *underlay.Streams, targets []under
 	if won.at.IsValid() {
 		return won.at, won.target, nil
 	}
-	return netip.AddrPort{}, last.target, last.err
+	return netip.AddrPort{}, underlay.StreamTarget{}, errors.New(strings.Join(failures, "; "))
 }
 
 // dialled takes the outcome of a round.

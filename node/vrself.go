@@ -214,6 +214,12 @@ func (s *selfhood) dial(r vr.Request) {
 	_ = socket.Close()
 }
 
+// Mapped takes at which endpoints the gateway says that it passes packets on to us. It is a hint, believed once
+// somebody has come that way.
+func (n *Node) Mapped(endpoints []netip.AddrPort) {
+	n.command(func(now time.Time, l *loop) { l.self.handle(now, vr.Mapped{Endpoints: endpoints}) })
+}
+
 // dialledBack takes the datagram of a dial-back. It runs on the receiving lane.
 func (n *Node) dialledBack(helper tables.RouterID, at netip.AddrPort, packet []byte) {
 	token, err := frame.ParseGossipDialBack(packet)

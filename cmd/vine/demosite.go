@@ -41,6 +41,7 @@ func (d *demo) site(name string) (*demoSite, error) {
 	c.Listen = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)
 	c.RPC = c.Listen
 	c.AutoAdmit = "open"
+	c.Streams, c.Mapping = nil, false
 	s.config = c
 	d.sites = append(d.sites, s)
 	return s, os.MkdirAll(c.State, 0o700)

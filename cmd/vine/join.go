@@ -95,7 +95,7 @@ func (j joiner) run(ctx context.Context, e *Env) error {
 	}
 	e.say("the fingerprint of this machine is %s", tables.PublicOf(ed25519.NewKeyFromSeed(identity[:])))
 	joined, err := node.Join(ctx, node.Joining{
-		State: dir, Socket: socket, Seeds: seeds, Pin: j.seed.pin, Name: j.name, Site: j.site, Token: token,
+		State: dir, Socket: socket, Streams: underlay.NewStreams(underlay.StreamsConfig{Rand: e.Rand, Log: e.log()}), Proxy: proxyOf(c), Seeds: seeds, Pin: j.seed.pin, Name: j.name, Site: j.site, Token: token,
 		Rand: e.Rand, Log: e.log(), Progress: func(text string) { e.say("%s", clean(text)) },
 	})
 	switch {
@@ -104,7 +104,7 @@ func (j joiner) run(ctx context.Context, e *Env) error {
 	case errors.Is(err, node.ErrRefused) || errors.Is(err, context.Canceled):
 		return err
 	case err != nil:
-		return hinted(err, "check that the seed's VR runs, that its UDP port is open, and that it lets newcomers ask (joinable = true)")
+		return hinted(err, "check that the seed's VR runs, that its UDP port, or TCP port 443, is open, that it is not a limited VR itself, and that it lets newcomers ask (joinable = true)")
 	}
 	if edit != nil {
 		if err := edit.write(); err != nil {

@@ -26,7 +26,8 @@ type vr struct {
 	// Endpoint is where its socket listens, RPC where the stock serf command finds it.
 	Endpoint netip.AddrPort
 	RPC      net.Addr
-	machine  *machine // nil: nothing was set up
+	machine  *machine                        // nil: nothing was set up
+	mapping  func(ctx context.Context) error // nil: the gateway is not asked
 }
 
 // A vrPlan says how to make a vr.
@@ -78,14 +79,23 @@ func newVR(p vrPlan) (made *vr, err error) {
 	if p.Wrap != nil {
 		socket = p.Wrap(socket)
 	}
+	streams := underlay.NewStreams(underlay.StreamsConfig{Rand: p.Rand, Log: p.Log})
+	open = append(open, streams)
+	listens := listenStreams(c, streams, p.Log)
+	settings := func(c config.Config) node.Settings {
+		s := settingsOf(c)
+		s.Listens = listens // they stay as they are until the next start
+		return s
+	}
 	o := node.Options{
-		State: dir, Socket: socket, Attachments: p.Devices, Settings: settingsOf(c), SerfToken: c.RPCToken, SerfLogs: p.Logs,
+		State: dir, Socket: socket, Streams: streams, Proxy: proxyOf(c), Fresh: freshSocket,
+		Attachments: p.Devices, Settings: settings(c), SerfToken: c.RPCToken, SerfLogs: p.Logs,
 		Rand: p.Rand, Log: p.Log, Software: softwareText(),
 	}
 	if p.Load != nil {
 		o.Reload = func() (node.Settings, error) {
 			fresh, err := p.Load()
-			return settingsOf(fresh), err
+			return settings(fresh), err
 		}
 	}
 	var m *machine
@@ -112,6 +122,11 @@ func newVR(p vrPlan) (made *vr, err error) {
 		return nil, err
 	}
 	made = &vr{Node: n, Endpoint: endpoint, machine: m}
+	if c.Mapping && c.Kind == "auto" && len(c.Endpoints) == 0 && !endpoint.Addr().IsLoopback() {
+		made.mapping = func(ctx context.Context) error {
+			return mapPorts(ctx, n, endpoint.Port(), n.Secret("port mapping"), p.Log)
+		}
+	}
 	if o.SerfRPC != nil {
 		made.RPC = o.SerfRPC.Addr()
 	}
@@ -120,22 +135,39 @@ func newVR(p vrPlan) (made *vr, err error) {
 
 // run runs the VR until ctx ends, and puts the machine back as it was.
 func (v *vr) run(ctx context.Context) error {
-	if v.machine == nil {
-		return v.Node.Run(ctx)
-	}
 	ctx, cancel := context.WithCancel(ctx)
-	failed := make(chan error, 1)
-	go func() {
-		defer cancel()
-		failed <- v.machine.run(ctx)
-	}()
-	err := v.Node.Run(ctx)
+	var beside []func(context.Context) error
+	if v.machine != nil {
+		beside = append(beside, v.machine.run)
+	}
+	if v.mapping != nil {
+		beside = append(beside, v.mapping)
+	}
+	failed := make(chan error, len(beside))
+	for _, run := range beside {
+		go func() {
+			defer cancel()
+			failed <- run(ctx)
+		}()
+	}
+	errs := []error{v.Node.Run(ctx)}
 	cancel()
-	return errors.Join(err, <-failed, v.machine.Close())
+	for range beside {
+		errs = append(errs, <-failed)
+	}
+	if v.machine != nil {
+		errs = append(errs, v.machine.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func settingsOf(c config.Config) node.Settings {
-	return node.Settings{Endpoints: c.Endpoints, Kind: c.Kind, Joinable: c.Joinable, PathMTU: c.PathMTU, AutoAdmit: c.AutoAdmit}
+	polls := map[string]node.Poll{"udp-poll": node.PollUDP, "tcp-poll": node.PollTCP}
+	return node.Settings{
+		Endpoints: c.Endpoints, Kind: c.Kind, Joinable: c.Joinable, PathMTU: c.PathMTU, AutoAdmit: c.AutoAdmit,
+		Queues: c.QueueUse, Serve: c.QueueServe, Rate: c.QueueRate, Capacity: c.QueueCapacity,
+		Poll: polls[c.QueueMode], Interval: c.QueueInterval,
+	}
 }
 
 // spaceOf returns the ViNe space of the federation that a state directory belongs to.

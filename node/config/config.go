@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // DefaultPort is the UDP port of a VR: "VINE" on a telephone keypad.
@@ -24,6 +27,17 @@ type Config struct {
 	Kind      string           // "auto", "regular" or "limited"
 	Joinable  bool
 	PathMTU   int // bytes of IP packet on the underlay
+	Streams   []StreamListen
+	Proxy     *url.URL // nil: as NoProxy says
+	NoProxy   bool     // no proxy at all; else the environment's, if Proxy is nil
+	Mapping   bool
+
+	QueueUse      []string
+	QueueServe    bool
+	QueueRate     int64  // bits per second; 0: no limit
+	QueueCapacity int64  // bits per second; 0: not said
+	QueueMode     string // "channel", "udp-poll" or "tcp-poll"
+	QueueInterval time.Duration
 
 	Capture     string // "tun" or "none"
 	Device      string
@@ -37,6 +51,12 @@ type Config struct {
 
 	LogLevel slog.Level
 	LogJSON  bool
+}
+
+// A StreamListen is where stream connections are taken.
+type StreamListen struct {
+	Protocol string // "tls" or "tcp"
+	At       netip.AddrPort
 }
 
 // An Attachment is a LAN interface and the VNs it serves.
@@ -145,6 +165,8 @@ func (raw *rawFile) check(where func(key string) string) (Config, error) {
 	if c.PathMTU < 1124 || c.PathMTU > 9000 {
 		bad("underlay.mtu", "%d is not between 1124 and 9000", c.PathMTU)
 	}
+	raw.reach(&c, bad)
+	c.QueueMode = oneOf("queue.mode", raw.Queue.Mode, "channel", "udp-poll", "tcp-poll")
 	if n := len(c.Device); n == 0 || n > 15 {
 		bad("capture.device", "%q has %d bytes; a device name has 1 to 15", c.Device, n)
 	}
@@ -163,6 +185,68 @@ func (raw *rawFile) check(where func(key string) string) (Config, error) {
 		return Config{}, errors.Join(problems...)
 	}
 	return c, nil
+}
+
+// reach checks what a VR does to be reached, and to reach others.
+func (raw *rawFile) reach(c *Config, bad func(key, format string, args ...any)) {
+	c.Mapping, c.QueueServe = raw.Underlay.Mapping, raw.Queue.Serve
+	for _, text := range raw.Underlay.Streams {
+		protocol, rest, ok := strings.Cut(text, "://")
+		at, err := netip.ParseAddrPort(rest)
+		if !ok || err != nil || protocol != "tls" && protocol != "tcp" {
+			bad("underlay.streams", "%q is not tls://ADDRESS:PORT or tcp://ADDRESS:PORT", text)
+		}
+		c.Streams = append(c.Streams, StreamListen{Protocol: protocol, At: at})
+	}
+	switch raw.Underlay.Proxy {
+	case "":
+	case "none":
+		c.NoProxy = true
+	default:
+		u, err := url.Parse(raw.Underlay.Proxy)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "socks5" {
+			bad("underlay.proxy", "not http://HOST:PORT, https://HOST:PORT, socks5://HOST:PORT or none") // it may hold a password
+		}
+		c.Proxy = u
+	}
+	for _, name := range raw.Queue.Use {
+		if !nameRE.MatchString(name) {
+			bad("queue.use", "%q is not a VR name: use a-z, 0-9 and -", name)
+		}
+	}
+	c.QueueUse = raw.Queue.Use
+	var err error
+	if c.QueueRate, err = ParseRate(raw.Queue.Rate); err != nil {
+		bad("queue.rate", "%v", err)
+	}
+	if c.QueueCapacity, err = ParseRate(raw.Queue.Capacity); err != nil {
+		bad("queue.capacity", "%v", err)
+	}
+	if c.QueueInterval, err = time.ParseDuration(raw.Queue.Interval); err != nil || c.QueueInterval < 50*time.Millisecond || c.QueueInterval > time.Second {
+		bad("queue.interval", "%q is not between 50ms and 1s", raw.Queue.Interval)
+	}
+}
+
+// ParseRate reads a rate in bits per second, such as 500kbit, 100Mbit or 1Gbit; "" is 0.
+func ParseRate(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	for _, unit := range []struct {
+		name string
+		bits int64
+	}{{"gbit", 1e9}, {"mbit", 1e6}, {"kbit", 1e3}, {"bit", 1}} {
+		number, ok := strings.CutSuffix(strings.ToLower(text), unit.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if err != nil || !(n > 0) || n*float64(unit.bits) > 1e15 {
+			break
+		}
+		return int64(n * float64(unit.bits)), nil
+	}
+	return 0, fmt.Errorf("%q is not a rate such as 500kbit, 100Mbit or 1Gbit", text)
 }
 
 func (raw *rawFile) attachments(bad func(key, format string, args ...any)) []Attachment {

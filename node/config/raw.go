@@ -9,6 +9,7 @@ type rawFile struct {
 	Underlay   rawUnderlay     `toml:"underlay" doc:"How this VR meets the Internet."`
 	Capture    rawCapture      `toml:"capture" doc:"How packets of the LAN reach this VR."`
 	Attachment []rawAttachment `toml:"attachment" doc:"LAN interfaces that this VR serves. Without any, one attachment serves every VN."`
+	Queue      rawQueue        `toml:"queue" doc:"Queue-VRs: relays for sites that can only dial out."`
 	Gossip     rawGossip       `toml:"gossip" doc:"Membership and the stock serf command."`
 	Authority  rawAuthority    `toml:"authority" doc:"Used only on the VR that holds the authority key."`
 	Log        rawLog          `toml:"log" doc:"What is written to standard error."`
@@ -20,6 +21,18 @@ type rawUnderlay struct {
 	Kind      string   `toml:"kind" doc:"regular: reachable from outside; limited: can only dial out; auto: find out." def:"\"auto\""`
 	MTU       int      `toml:"mtu" doc:"Largest IP packet, in bytes, that data may make on the way to other sites; 1124 to 9000. Handshakes always make packets of up to 1248." def:"1500"`
 	Joinable  bool     `toml:"joinable" doc:"Answer newcomers that know only our address. Off: complete silence to strangers." def:"true"`
+	Streams   []string `toml:"streams" doc:"Where stream connections are taken from sites that UDP does not leave: tls://ADDRESS:PORT (WebSocket over TLS) and tcp://ADDRESS:PORT. A port that is taken is left out with a warning." def:"[\"tls://[::]:443\", \"tcp://[::]:8463\"]"`
+	Proxy     string   `toml:"proxy" doc:"Proxy for stream connections: http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT, with USER:PASSWORD@ if need be. Empty: what HTTPS_PROXY, ALL_PROXY and NO_PROXY say; none: no proxy." def:"\"\""`
+	Mapping   bool     `toml:"port_mapping" doc:"Ask the gateway to map our port by PCP, NAT-PMP or UPnP, where we are behind one." def:"true"`
+}
+
+type rawQueue struct {
+	Use      []string `toml:"use" doc:"Names of the queue-VRs that this VR attaches to if it is limited. Empty: chosen by its own measurement." def:"[]"`
+	Serve    bool     `toml:"serve" doc:"Relay for limited VRs if this one is regular and its enrolment allows it." def:"true"`
+	Rate     string   `toml:"rate" doc:"What this VR relays at most, such as 100Mbit, shared fairly among those it serves. Empty: no limit." def:"\"\""`
+	Capacity string   `toml:"capacity" doc:"What the link record says that this VR can relay, such as 1Gbit. People may read it; no choice follows it." def:"\"\""`
+	Mode     string   `toml:"mode" doc:"How a limited VR gets its packets: channel (always open), udp-poll or tcp-poll (asked for, for networks that kill idle channels)." def:"\"channel\""`
+	Interval string   `toml:"interval" doc:"Pause between two polls, 50ms to 1s." def:"\"500ms\""`
 }
 
 type rawCapture struct {

@@ -219,7 +219,7 @@ func (s *Site) Start() {
 	o := node.Options{
 		State: s.open(), Socket: socket, Rand: s.World.random, Log: s.Log, Software: "test",
 		Fresh:    func(netip.Addr) (underlay.Socket, error) { return s.Host.Listen(0) },
-		Settings: node.Settings{Kind: s.Kind, Joinable: !s.Closed, PathMTU: s.PathMTU, AutoAdmit: s.World.AutoAdmit},
+		Settings: node.Settings{Kind: s.Kind, Serve: true, Joinable: !s.Closed, PathMTU: s.PathMTU, AutoAdmit: s.World.AutoAdmit},
 	}
 	for i, vns := range serve {
 		d := capturetest.NewChannelDevice(fmt.Sprintf("lan%d", i), 1400)
