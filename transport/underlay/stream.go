@@ -370,12 +370,12 @@ func (c *stream) write() {
 				return
 			}
 		}
+		c.sent.Add(uint64(count)) // first, so that whoever has received them finds them counted
 		_ = c.raw.SetWriteDeadline(time.Now().Add(writeTimeMax))
 		if err := c.link.write(buf); err != nil {
 			c.end(fmt.Errorf("write: %w", err))
 			return
 		}
-		c.sent.Add(uint64(count))
 	}
 }
 

@@ -9,7 +9,9 @@ import (
 
 // unsentBytes is how much the kernel may hold of a connection beyond what is under way. More would be a
 // queue that we can neither see nor drop from; less costs a wake-up per few packets. Unlike a small send
-// buffer it does not limit the packets under way, and so not the bandwidth of a long path.
+// buffer it does not limit the packets under way, and so not the bandwidth of a long path. The kernel looks at
+// it when it begins a segment, and with segmentation offload one takes up to 64 KiB, so that on a slow
+// connection it is rather that.
 const unsentBytes = 16 << 10
 
 // setStreamOptions sets what a connection that carries datagrams needs. The options make it better, and it

@@ -45,7 +45,7 @@ func ProxyFromEnvironment(env func(string) string, target netip.AddrPort) (*url.
 			continue
 		}
 		u, err := url.Parse(text)
-		if err != nil || u.Scheme == "" || u.Host == "" {
+		if !strings.Contains(text, "://") {
 			u, err = url.Parse("http://" + text) // "proxy.example:3128" is common
 		}
 		if err != nil {
@@ -73,7 +73,7 @@ func ProxyFromEnvironment(env func(string) string, target netip.AddrPort) (*url.
 func (s *Streams) throughProxy(ctx context.Context, raw net.Conn, u *url.URL, target netip.AddrPort) (net.Conn, error) {
 	host := proxyHost(u)
 	if u.Scheme == "socks5" {
-		if err := socks(ctx, raw, u, target); err != nil {
+		if err := socks(raw, u, target); err != nil {
 			return nil, fmt.Errorf("proxy %s did not connect to %v: %s", host, target, brief(reason(ctx, err)))
 		}
 		return raw, nil
@@ -83,7 +83,7 @@ func (s *Streams) throughProxy(ctx context.Context, raw net.Conn, u *url.URL, ta
 		// Unlike a VR a proxy is trusted, with its password, and nothing but its certificate says who it is.
 		t := tls.Client(raw, &tls.Config{ServerName: u.Hostname(), RootCAs: s.cfg.ProxyRoots, NextProtos: []string{"http/1.1"}, Rand: s.cfg.Rand})
 		if err := t.HandshakeContext(ctx); err != nil {
-			return nil, fmt.Errorf("proxy %s: TLS: %w", host, reason(ctx, err))
+			return nil, fmt.Errorf("TLS with proxy %s, on the way to %v: %w", host, target, reason(ctx, err))
 		}
 		conn = t
 	}
@@ -175,7 +175,7 @@ func (g given) Dial(string, string) (net.Conn, error) { return g.Conn, nil }
 func (g given) DialContext(context.Context, string, string) (net.Conn, error) { return g.Conn, nil }
 
 // socks asks a SOCKS5 proxy (RFC 1928, with user and password RFC 1929).
-func socks(ctx context.Context, raw net.Conn, u *url.URL, target netip.AddrPort) error {
+func socks(raw net.Conn, u *url.URL, target netip.AddrPort) error {
 	var auth *proxy.Auth
 	if u.User != nil {
 		password, _ := u.User.Password()
@@ -185,11 +185,11 @@ func socks(ctx context.Context, raw net.Conn, u *url.URL, target netip.AddrPort)
 	if err != nil {
 		return err
 	}
-	// What it returns is raw with a wrapper that does nothing.
-	_, err = d.(proxy.ContextDialer).DialContext(ctx, "tcp", target.String())
-	var wrapped *net.OpError
-	if errors.As(err, &wrapped) {
-		return wrapped.Err // the rest repeats the addresses
+	// What it returns is raw with a wrapper that does nothing. The end of the Dial closes raw, so it needs
+	// no context.
+	_, err = d.Dial("tcp", target.String())
+	if err != nil {
+		err = errors.New(strings.TrimPrefix(err.Error(), "unknown error ")) // which it says before the known ones
 	}
 	return err
 }

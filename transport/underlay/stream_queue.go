@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// queueBytesMax bounds a send queue: queueTimeMax at 8 Mb/s. A faster connection empties it sooner than
-	// the bound is met, a slower one is bounded by the time.
+	// queueBytesMax bounds a send queue: at 8 Mb/s it is queueTimeMax. Slower connections are bounded by the
+	// time; to faster ones it is what a burst may have.
 	queueBytesMax = 256 << 10
 
 	// queueTimeMax is how long a datagram may wait in a send queue. A flow above sees a longer queue as

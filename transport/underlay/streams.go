@@ -227,12 +227,16 @@ func listenTCP(at netip.AddrPort) (net.Listener, error) {
 }
 
 // Run accepts connections and serves all until ctx ends or Close is called. It returns when every goroutine
-// has ended and every connection and listener is closed. It can be called once.
+// has ended and every connection and listener is closed. It can be called once: a second call returns
+// net.ErrClosed. After Close it has nothing to do.
 func (s *Streams) Run(ctx context.Context) error {
 	s.mu.Lock()
 	if s.running || s.closed {
-		s.mu.Unlock()
-		return net.ErrClosed
+		defer s.mu.Unlock()
+		if s.running {
+			return net.ErrClosed
+		}
+		return nil
 	}
 	s.running = true
 	close(s.started)
@@ -395,7 +399,7 @@ func (s *Streams) ReadBatch(dgs []Datagram) (int, error) {
 	return n, nil
 }
 
-// WriteBatch implements Socket. It never waits, and allocates nothing once the send queue has grown to what
+// WriteBatch implements Socket. It never waits, and itself allocates nothing once the send queue has grown to what
 // the connection needs. What it returns are the datagrams that a queue took; what is too long, or for a
 // connection that is no more, is lost.
 func (s *Streams) WriteBatch(dgs []Datagram) (int, error) {
