@@ -129,6 +129,7 @@ func (c *Chooser) Choose(now time.Time, current netip.AddrPort, demand int64, ca
 	}
 	f := field{now: now, current: current, size: transferSize(demand), candidates: candidates}
 	f.look()
+	f.wait = c.waitsForShare(now, f.own)
 	c.notePeak(now, f.own)
 
 	if f.own == nil || f.silent() || f.own.Draining {
@@ -197,6 +198,7 @@ func (c *Chooser) leave(f *field, random uint64) Decision {
 func (c *Chooser) enter(now time.Time, at netip.AddrPort) {
 	c.current, c.movedAt, c.peak, c.peakAt = at, now, 0, time.Time{}
 	c.pending = [classes]pending{}
+	c.askedFor(at).at = time.Time{} // it needs its share, whatever was asked before
 }
 
 // move leaves the path in use.

@@ -267,6 +267,9 @@ func TestNoise(t *testing.T) {
 					t.Errorf("noise that stays for %v, seed %d: changes at %v and %v", stay, seed, moves[i-1].Sub(epoch), moves[i].Sub(epoch))
 				}
 			}
+			if stay == time.Second && len(moves) > 2 {
+				t.Errorf("%d changes for noise that means nothing", len(moves))
+			}
 			t.Logf("noise that stays for %v, seed %d: %d changes in 24 h", stay, seed, len(moves))
 		}
 	}

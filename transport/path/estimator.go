@@ -36,6 +36,14 @@ const (
 	queueLeast = 2 * time.Millisecond
 	queueMost  = 5 * time.Millisecond
 
+	// A queue of a few packets forms by chance wherever packets meet: on a slow path it is no sign.
+	queueBits = 2 * 1500 * 8
+	queueSlow = 50 * time.Millisecond
+
+	// freeKept rates that passed without a queue are remembered, one for each freeEvery.
+	freeKept  = 40
+	freeEvery = 3 * time.Second
+
 	// rateFresh is the age at which a rate decays to unknown: paths of the public Internet keep their
 	// available bandwidth for minutes, not hours (Zhang, Duffield, Paxson, Shenker: "On the
 	// constancy of Internet path properties", 2001).
@@ -46,6 +54,9 @@ const (
 
 	// rateMax is the most that a report may claim. What claims more is a broken clock.
 	rateMax = 100_000_000_000
+
+	// hourMicros keeps what a report claims within a time.Duration.
+	hourMicros = 3_600_000_000
 
 	// probesKept and probeSpan bound the memory of probes.
 	probesKept = 32
@@ -141,6 +152,29 @@ type Measure struct {
 
 // An Estimator says what one path gives, from the packets that flow. The zero value is ready. It
 // allocates nothing and is not safe for concurrent use.
+//
+// A rate counts bytes of inner IP packets, headers included, that the far side opened, each once:
+// what a TCP flow inside gets is less by its own headers (4 % of full-sized packets), and by what it
+// sends twice. For trains the caller counts bytes as if they were inner packets.
+//
+// The sample is the delivery rate of draft-cheng-iccrg-delivery-rate-estimation: delivered bytes over
+// the time in which they were delivered. We divide by the receiver's clock, so reports that are
+// batched, late or lost change nothing. Samples cover about a second.
+//
+// A sample is an estimate only if the path was visibly full in it: a standing queue (seven of
+// eight round trips over three seconds are longer than the minimum by queueSign, as CoDel tells a
+// standing queue from a burst, RFC 8289), or a queue in half of them and loss. The draft calls the
+// other samples application-limited; they only raise a lower bound. A rate that passed without a
+// queue in the last minutes is no full path, whatever the round trip says now: the route changed. The
+// estimate is the mean of what full samples of the last 20 seconds enclose, and begins anew when
+// two samples say half or twice of it.
+//
+// What it cannot see: a flow of ours that is limited, among greedy flows of others that keep the
+// queue full. Then it takes the flow's rate for the share that a greedy one would get. And a
+// sender that keeps the queue empty (BBR) only ever yields a lower bound, near the truth.
+//
+// The far side's reports are authentic, not true: a peer that lies about what it received spoils the
+// choice among paths to itself, and no other.
 type Estimator struct {
 	last   Delivery // the newest report
 	lastAt time.Time
@@ -149,6 +183,9 @@ type Estimator struct {
 	open     window // collects reports
 	ring     [windowsKept]window
 	ringNext int
+	changed  time.Time // what full windows said before has no meaning
+	free     [freeKept]free
+	freeNext int
 
 	srtt     time.Duration
 	rttNow   time.Duration // least of the bucket that is filled
@@ -199,7 +236,8 @@ func (e *Estimator) Delivered(now time.Time, d Delivery, rtt time.Duration) {
 	}
 	e.last, e.lastAt = d, now
 	i := interval{
-		span:  e.spanOf(d.Clock-last.Clock, now, lastAt),
+		span:  time.Duration(min(d.Clock-last.Clock, hourMicros)) * time.Microsecond,
+		local: now.Sub(lastAt),
 		bytes: d.Bytes - last.Bytes, packets: d.Packets - last.Packets, sent: d.Highest - last.Highest,
 	}
 	if lastAt.IsZero() || i.span > gapMax || i.implausible() {
@@ -210,13 +248,6 @@ func (e *Estimator) Delivered(now time.Time, d Delivery, rtt time.Duration) {
 	if e.open.span >= windowSpan {
 		e.close(now)
 	}
-}
-
-// spanOf returns the time between two reports: by the receiver's clock, which neither batches nor
-// queues on the way back distort, unless it disagrees with ours by more than they can explain.
-func (e *Estimator) spanOf(clock uint64, now, lastAt time.Time) time.Duration {
-	span := time.Duration(min(clock, uint64(time.Hour/time.Microsecond))) * time.Microsecond
-	return span
 }
 
 // Probed says that a probe on the path was answered after rtt, or lost.
@@ -286,7 +317,11 @@ func (e *Estimator) queued(rtt time.Duration) bool {
 
 // queueSign returns how much longer than the minimum a round trip with a queue is.
 func (e *Estimator) queueSign() time.Duration {
-	return min(max(e.rttMin()/queueShare, queueLeast), queueMost)
+	sign := min(max(e.rttMin()/queueShare, queueLeast), queueMost)
+	if bits := e.newest(0).bits(); bits > 0 {
+		sign = max(sign, min(time.Duration(queueBits*int64(time.Second)/bits), queueSlow))
+	}
+	return sign
 }
 
 // loss returns the recent loss: of data if enough flowed, else of probes and of what data saw when

@@ -62,7 +62,6 @@ func newModel(rate float64, rtt, buffer time.Duration, seed uint64) *model {
 		rate: rate, delay: rtt / 2, buffer: max(int(rate/8*buffer.Seconds()), 5*1500),
 		every: 200 * time.Millisecond, jitter: 500 * time.Microsecond,
 	}
-	m.after(0, m.report)
 	return m
 }
 
@@ -108,6 +107,17 @@ func (m *model) data(inner int, arrived func()) {
 			arrived()
 		}
 	})
+}
+
+// warmUp is how long a path is probed before a flow begins.
+const warmUp = 2 * time.Second
+
+// idle probes the path for a while, then the receiver begins to report.
+func (m *model) idle(span time.Duration) {
+	for at := time.Duration(0); at < span; at += 250 * time.Millisecond {
+		m.after(at, func() { m.est.Probed(m.time(), 2*m.delay+time.Duration(m.rand.Float64()*float64(m.jitter)), false) })
+	}
+	m.after(span, m.report)
 }
 
 // report is the receiver's timer, and a ping of the sender through the same queue.
@@ -196,7 +206,7 @@ func (t *tcp) ack(seq int, sent time.Duration) {
 		t.ssthresh = t.cwnd
 	case t.cwnd < t.ssthresh:
 		t.cwnd++
-		if t.rtt > 2*t.m.delay+max(4*time.Millisecond, t.m.delay/4) { // HyStart, more or less
+		if t.rtt > 2*t.m.delay+max(4*time.Millisecond, min(t.m.delay/4, 16*time.Millisecond)) { // HyStart, more or less
 			t.ssthresh, t.wmax, t.cutAt = t.cwnd, t.cwnd, t.m.now
 		}
 	case t.cubic:

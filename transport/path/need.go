@@ -11,8 +11,19 @@ const (
 	trainRepeat  = 30 * time.Second // between trains on one path, twice that after each without a report
 	trainGiveUp  = 5                // doublings
 	trainRefresh = time.Minute      // a rate that is older is measured again
+	shareWait    = 20 * time.Second // for a report about the train on the path in use
 	carriedFresh = 30 * time.Second // a link that carried nothing for so long has no use for it
 )
+
+// waitsForShare reports whether the share of the path in use is about to be learnt. Until then a train's
+// claim elsewhere says nothing against what traffic gets here.
+func (c *Chooser) waitsForShare(now time.Time, own *Candidate) bool {
+	if own == nil || !own.Measure.Full || own.Measure.Share > 0 {
+		return false
+	}
+	a := c.askedFor(own.Path).at
+	return a.IsZero() || now.Sub(a) <= shareWait
+}
 
 // asked remembers for which path a train was asked: its report may be lost.
 type asked struct {
@@ -59,9 +70,11 @@ func (c *Chooser) NeedTrain(now time.Time, candidates []Candidate) (netip.AddrPo
 			age = time.Time{}
 		}
 		a := c.askedFor(k.Path)
-		if a.at.After(age) {
+		switch {
+		case a.at.IsZero():
+		case a.at.After(age):
 			age = a.at // the train asked for last brought nothing newer
-		} else {
+		default:
 			a.vain = 0
 		}
 		if now.Sub(a.at) <= trainRepeat<<a.vain {

@@ -80,6 +80,7 @@ type field struct {
 	most     int64 // the highest rate of any
 	kind     Kind  // the most preferred one of any that answers
 	usable   int   // candidates besides the path in use that can carry data
+	wait     bool  // what trains say cannot be compared yet with what traffic got
 	lenient  bool  // one that drains is better than none
 }
 
@@ -231,6 +232,9 @@ func (c *Chooser) rate(f *field, which which, i int) pick {
 	switch {
 	case which == preferable && kind >= KindOf(f.current),
 		which != anyMeasure && (m.RTTMin == 0 || m.Rate.Kind == RateUnknown && kind != Direct):
+		return pick{}
+	}
+	if f.wait && m.Rate.By == ByTrain && which != anyMeasure {
 		return pick{}
 	}
 	if which == promised {

@@ -12,6 +12,9 @@ const (
 	// a link of 200 Mb/s in 3 ms, thirty times what a receiver that reads in batches blurs.
 	trainClaim = 200_000_000
 
+	// bucketSign is how much slower the second half of a train is that a token bucket let begin.
+	bucketSign = 0.7
+
 	// trainDoubt is how many times more than the train before a train must claim to need a second
 	// that confirms it. Less is believed at once: to err there costs nothing.
 	trainDoubt = 2
@@ -59,25 +62,46 @@ func (r *TrainRecord) ID() (uint32, bool) { return r.id, r.sent > 0 }
 // Complete reports whether every datagram of the train arrived.
 func (r *TrainRecord) Complete() bool { return r.sent > 0 && r.received == r.sent }
 
-// Report returns the numbers to report.
+// Report returns the numbers to report: bytes and span of the whole train, or of its second half if
+// that is clearly slower. Then a token bucket let the first half through, which data that flows longer
+// does not get.
 func (r *TrainRecord) Report() TrainReport {
+	t := r.from(0)
+	if half := r.from(r.received / 2); half.Span > 0 && r.received >= trainLeast &&
+		float64(half.Bytes)*t.Span.Seconds() < bucketSign*float64(t.Bytes)*half.Span.Seconds() {
+		return half
+	}
+	return t
+}
+
+// from reports about the arrivals from the i-th on. What shares the first instant was read in one batch:
+// when its datagrams came is not known, but the rest came after it.
+func (r *TrainRecord) from(i int) TrainReport {
 	t := TrainReport{Sent: r.sent, Received: r.received}
-	if r.received == 0 {
+	if i >= r.received {
 		return t
 	}
-	first := r.at[0]
-	for i := range r.received {
+	first := r.at[i]
+	for ; i < r.received; i++ {
 		if r.at[i].After(first) {
 			t.Bytes += int(r.bytes[i])
-			t.Span = r.at[i].Sub(first)
+			t.Span = max(t.Span, r.at[i].Sub(first))
 		}
 	}
 	return t
 }
 
-// Trained takes the report about a train.
+// Trained takes the report about a train of back-to-back datagrams. The bottleneck spreads them: bytes over
+// span is its rate to them, the dispersion of a packet train (Dovrolis, Ramanathan, Moore:
+// "Packet-dispersion techniques and a capacity-estimation methodology", ToN 2004). As they show, a long
+// train measures the asymptotic dispersion rate, which lies between the bandwidth that is available
+// and the capacity: an upper guess of what a flow gets among others. So traffic's own estimate stands
+// for trafficFirm, and Share tells by how much trains exceed it.
+//
+// One train claims at most trainClaim, as a lower bound. Half a train, or fewer than trainLeast/2 datagrams,
+// claims nothing: what is lost says that the queue is short, not how fast it drains.
 func (e *Estimator) Trained(now time.Time, t TrainReport) {
-	if t.Received < trainLeast/2 || t.Received > t.Sent {
+	if t.Received < max(trainLeast/2, t.Sent/2) || t.Received > t.Sent || t.Bytes < 0 || t.Span < 0 {
 		return
 	}
 	if t.Received == t.Sent {

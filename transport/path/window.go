@@ -4,7 +4,8 @@ import "time"
 
 // An interval is what lies between two receive reports.
 type interval struct {
-	span                 time.Duration
+	span                 time.Duration // by the receiver's clock
+	local                time.Duration // by ours
 	bytes, packets, sent uint64
 }
 
@@ -16,6 +17,7 @@ func (i interval) implausible() bool {
 // A window sums up intervals until they cover windowSpan.
 type window struct {
 	span    time.Duration
+	local   time.Duration
 	bytes   uint64
 	packets uint64 // opened
 	sent    uint64 // by the counters
@@ -29,8 +31,10 @@ type window struct {
 	at      time.Time // when it was closed
 }
 
+// add takes an interval, and the round trip that was measured with its last report, 0 if none was.
 func (w *window) add(i interval, rtt time.Duration, queued bool) {
 	w.span += i.span
+	w.local += i.local
 	w.bytes += i.bytes
 	w.packets += i.packets
 	w.sent += i.sent
@@ -78,10 +82,14 @@ func (e *Estimator) close(now time.Time) {
 	w := e.open
 	e.open = window{}
 	w.at = now
+	if w.local > 2*w.span {
+		w.span = w.local // the receiver's clock is wrong
+	}
 	e.ring[e.ringNext] = w
 	e.ringNext = (e.ringNext + 1) % windowsKept
 	n := e.newest(0)
 	n.full = e.full(now)
+	e.noteFree(n)
 	if n.full {
 		e.rate = Rate{e.average(now), RateEstimate, ByTraffic, now}
 	} else {
@@ -106,41 +114,78 @@ func (e *Estimator) atLeast(now time.Time, bits int64) {
 	}
 }
 
-// full reports whether the newest window, with the two before, shows a full path.
+// full reports whether the newest window, with the two before, shows a full path: a standing queue, or
+// a queue half of the time and loss. It is no sign of a full path if the same rate passed without a
+// queue before: then the route became longer, or the queue is of others who come and go.
 func (e *Estimator) full(now time.Time) bool {
 	w := e.newest(0)
 	if w.idle > w.span/4 || w.rtts > 0 && w.queued == 0 {
 		return false
 	}
 	rtts, queued, lost := 0, 0, uint64(0)
-	low, high := w.low, w.high
 	for i := range 3 {
 		w := e.newest(i)
 		if w.span == 0 || now.Sub(w.at) > 3*windowSpan+gapMax {
 			break
 		}
 		rtts, queued, lost = rtts+w.rtts, queued+w.queued, lost+w.lost()
-		if w.rtts > 0 {
-			low, high = min(low, w.low), max(high, w.high)
-		}
 	}
-	moved := high-low >= e.queueSign()/2
-	return rtts >= 3 && (4*queued >= 3*rtts && (moved || lost > 0) || 4*queued >= rtts && lost > 0)
+	if rtts < 3 || 8*queued < 7*rtts && (2*queued < rtts || lost == 0) {
+		return false
+	}
+	return lost > 0 || !e.passedFree(now, w.bits())
 }
 
-// average returns the rate over the full windows of the last seconds and what lies between them.
+// A free is a rate that passed without a queue.
+type free struct {
+	bits int64
+	at   time.Time
+}
+
+// noteFree remembers the rate of a window that saw no queue, one for each freeEvery.
+func (e *Estimator) noteFree(w *window) {
+	if w.rtts == 0 || w.queued > 0 || w.idle > 0 || w.at.Sub(e.free[(e.freeNext+freeKept-1)%freeKept].at) < freeEvery {
+		return
+	}
+	e.free[e.freeNext] = free{w.bits(), w.at}
+	e.freeNext = (e.freeNext + 1) % freeKept
+}
+
+// passedFree reports whether a rate passed without a queue twice while the minimum of the round trip
+// remembers it. The same but for a packet or two: a greedy flow below the path's rate is never steady.
+func (e *Estimator) passedFree(now time.Time, bits int64) bool {
+	n := 0
+	for _, f := range e.free {
+		if now.Sub(f.at) <= 2*rttBucket && f.bits-bits <= bits/50 && bits-f.bits <= bits/50 {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// average returns the rate over the full windows of the last seconds and what lies between them: a
+// greedy flow that cut its rate is on its way back there. When the path changed for good, which two
+// full windows show that are half or twice the rest, what was before is forgotten.
 func (e *Estimator) average(now time.Time) int64 {
-	w := e.newest(0)
-	bytes, span := w.bytes, w.span
+	w, before := e.newest(0), e.newest(1)
+	var rest, sum window
 	oldest := 0
 	for i := 1; i < windowsKept; i++ {
-		if w := e.newest(i); w.full && now.Sub(w.at) <= windowsKept*windowSpan+gapMax {
+		if w := e.newest(i); w.full && w.at.After(e.changed) && now.Sub(w.at) <= windowsKept*windowSpan+gapMax {
 			oldest = i
 		}
 	}
-	for i := 1; i <= oldest; i++ {
-		w := e.newest(i)
-		bytes, span = bytes+w.bytes, span+w.span
+	for i := 2; i <= oldest; i++ {
+		rest.bytes, rest.span = rest.bytes+e.newest(i).bytes, rest.span+e.newest(i).span
 	}
-	return int64(float64(bytes) * 8 / span.Seconds())
+	if r := rest.bits(); r > 0 && before.full &&
+		(max(w.bits(), before.bits()) < r/2 || min(w.bits(), before.bits()) > 2*r) {
+		e.changed = before.at.Add(-1)
+		rest, oldest = window{}, 1
+	}
+	sum = rest
+	for i := range min(oldest+1, 2) {
+		sum.bytes, sum.span = sum.bytes+e.newest(i).bytes, sum.span+e.newest(i).span
+	}
+	return sum.bits()
 }
