@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/vine-mesh/vine/tables"
@@ -28,6 +30,86 @@ type limits struct {
 	clientBytes   int
 	clientPackets int
 	bytes         int // all clients together
+}
+
+// A store is the packets that wait, client by client, within bounds.
+type store struct {
+	limits  limits
+	clients map[tables.RouterID]*waiting
+	bytes   int // that wait
+	pool    pool
+	refused uint64 // packets of clients beyond clientsMax, or beyond packetMax
+}
+
+func newStore(l limits) store { return store{limits: l, clients: map[tables.RouterID]*waiting{}} }
+
+// client returns a client, a new one if there is room for it.
+func (s *store) client(id tables.RouterID) *waiting {
+	w := s.clients[id]
+	if w == nil && len(s.clients) < clientsMax {
+		w = &waiting{client: id}
+		s.clients[id] = w
+	}
+	return w
+}
+
+// keep copies a packet of a client, or drops it. The oldest of the client make room for it.
+func (s *store) keep(now time.Time, w *waiting, packet []byte) bool {
+	s.dropOld(now, w)
+	for w.count > 0 && s.full(w, len(packet)) {
+		s.drop(w)
+	}
+	if s.full(w, len(packet)) {
+		w.dropped++
+		return false
+	}
+	w.add(held{s.pool.copyOf(packet), now})
+	s.bytes += len(packet)
+	return true
+}
+
+// full reports whether n more bytes are beyond the bounds of a client: its own, and what is left free
+// of that of all.
+func (s *store) full(w *waiting, n int) bool {
+	return w.count >= s.limits.clientPackets || w.bytes+n > min(s.limits.clientBytes, s.limits.bytes-s.bytes-n)
+}
+
+// hand takes the oldest packet of a client for the caller, until returned.
+func (s *store) hand(w *waiting) Packet {
+	h := w.take()
+	s.bytes -= len(h.packet)
+	w.sent(len(h.packet))
+	s.pool.out = append(s.pool.out, h.packet)
+	return Packet{w.client, h.packet}
+}
+
+func (s *store) drop(w *waiting) {
+	h := w.take()
+	w.dropped++
+	s.bytes -= len(h.packet)
+	s.pool.recycle(h.packet)
+}
+
+func (s *store) dropOld(now time.Time, w *waiting) {
+	for w.count > 0 && now.Sub(w.oldest().at) > s.limits.age {
+		s.drop(w)
+	}
+}
+
+func (s *store) forget(w *waiting) {
+	for w.count > 0 {
+		s.drop(w)
+	}
+	delete(s.clients, w.client)
+}
+
+func (s *store) status() []ClientStatus {
+	list := make([]ClientStatus, 0, len(s.clients))
+	for _, w := range s.clients {
+		list = append(list, ClientStatus{w.client, w.bytes, w.count, w.sentBytes, w.sentPackets, w.dropped})
+	}
+	slices.SortFunc(list, func(a, b ClientStatus) int { return cmp.Compare(a.Client, b.Client) })
+	return list
 }
 
 // A ClientStatus is what waits for one client, and what happened so far.
@@ -93,10 +175,6 @@ func (w *waiting) take() held {
 func (w *waiting) sent(n int) {
 	w.sentBytes += uint64(n)
 	w.sentPackets++
-}
-
-func (w *waiting) status() ClientStatus {
-	return ClientStatus{w.client, w.bytes, w.count, w.sentBytes, w.sentPackets, w.dropped}
 }
 
 // A pool keeps buffers for use again. out are those that the caller of Pop or Take still reads.
