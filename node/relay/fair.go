@@ -35,7 +35,7 @@ const burst = 10 * time.Millisecond
 //
 // NewQueue makes one. Once as many packets have waited as ever will, it allocates nothing.
 type Queue struct {
-	store
+	backlog
 	unfair bool // everything is charged to one client: for tests that must fail without fairness
 
 	rate   float64   // bytes/s; 0: no limit
@@ -48,7 +48,7 @@ type Queue struct {
 
 // NewQueue returns an empty queue with a rate in bits/s, 0 for no limit.
 func NewQueue(rate float64) *Queue {
-	q := &Queue{store: newStore(queueLimits)}
+	q := &Queue{backlog: newBacklog(queueLimits)}
 	q.SetRate(time.Time{}, rate)
 	return q
 }
@@ -135,7 +135,6 @@ func (q *Queue) turn() {
 		q.last.next = w.next
 	}
 	w.next = nil
-	w.deficit = 0
 }
 
 // Pop writes packets whose turn it is into the given slice and returns how many. The caller has to

@@ -16,10 +16,10 @@ var pollLimits = limits{age: 3 * time.Second, clientBytes: 256 << 10, clientPack
 // bounds loses its own oldest packets.
 //
 // NewPoll makes one. Once as many packets have waited as ever will, it allocates nothing.
-type Poll struct{ store }
+type Poll struct{ backlog }
 
 // NewPoll returns an empty Poll.
-func NewPoll() *Poll { return &Poll{newStore(pollLimits)} }
+func NewPoll() *Poll { return &Poll{newBacklog(pollLimits)} }
 
 // Push keeps a copy of a packet until its client comes for it.
 func (p *Poll) Push(now time.Time, client tables.RouterID, packet []byte) {

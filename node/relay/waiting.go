@@ -32,8 +32,8 @@ type limits struct {
 	bytes         int // all clients together
 }
 
-// A store is the packets that wait, client by client, within bounds.
-type store struct {
+// A backlog is the packets that wait, client by client, within bounds.
+type backlog struct {
 	limits  limits
 	clients map[tables.RouterID]*waiting
 	bytes   int // that wait
@@ -41,71 +41,71 @@ type store struct {
 	refused uint64 // packets of clients beyond clientsMax, or beyond packetMax
 }
 
-func newStore(l limits) store { return store{limits: l, clients: map[tables.RouterID]*waiting{}} }
+func newBacklog(l limits) backlog { return backlog{limits: l, clients: map[tables.RouterID]*waiting{}} }
 
 // client returns a client, a new one if there is room for it.
-func (s *store) client(id tables.RouterID) *waiting {
-	w := s.clients[id]
-	if w == nil && len(s.clients) < clientsMax {
+func (b *backlog) client(id tables.RouterID) *waiting {
+	w := b.clients[id]
+	if w == nil && len(b.clients) < clientsMax {
 		w = &waiting{client: id}
-		s.clients[id] = w
+		b.clients[id] = w
 	}
 	return w
 }
 
 // keep copies a packet of a client, or drops it. The oldest of the client make room for it.
-func (s *store) keep(now time.Time, w *waiting, packet []byte) bool {
-	s.dropOld(now, w)
-	for w.count > 0 && s.full(w, len(packet)) {
-		s.drop(w)
+func (b *backlog) keep(now time.Time, w *waiting, packet []byte) bool {
+	b.dropOld(now, w)
+	for w.count > 0 && b.full(w, len(packet)) {
+		b.drop(w)
 	}
-	if s.full(w, len(packet)) {
+	if b.full(w, len(packet)) {
 		w.dropped++
 		return false
 	}
-	w.add(held{s.pool.copyOf(packet), now})
-	s.bytes += len(packet)
+	w.add(held{b.pool.copyOf(packet), now})
+	b.bytes += len(packet)
 	return true
 }
 
 // full reports whether n more bytes are beyond the bounds of a client: its own, and what is left free
 // of that of all.
-func (s *store) full(w *waiting, n int) bool {
-	return w.count >= s.limits.clientPackets || w.bytes+n > min(s.limits.clientBytes, s.limits.bytes-s.bytes-n)
+func (b *backlog) full(w *waiting, n int) bool {
+	return w.count >= b.limits.clientPackets || w.bytes+n > min(b.limits.clientBytes, b.limits.bytes-b.bytes-n)
 }
 
 // hand takes the oldest packet of a client for the caller, until returned.
-func (s *store) hand(w *waiting) Packet {
+func (b *backlog) hand(w *waiting) Packet {
 	h := w.take()
-	s.bytes -= len(h.packet)
+	b.bytes -= len(h.packet)
 	w.sent(len(h.packet))
-	s.pool.out = append(s.pool.out, h.packet)
+	b.pool.out = append(b.pool.out, h.packet)
 	return Packet{w.client, h.packet}
 }
 
-func (s *store) drop(w *waiting) {
+func (b *backlog) drop(w *waiting) {
 	h := w.take()
 	w.dropped++
-	s.bytes -= len(h.packet)
-	s.pool.recycle(h.packet)
+	b.bytes -= len(h.packet)
+	b.pool.recycle(h.packet)
 }
 
-func (s *store) dropOld(now time.Time, w *waiting) {
-	for w.count > 0 && now.Sub(w.oldest().at) > s.limits.age {
-		s.drop(w)
+func (b *backlog) dropOld(now time.Time, w *waiting) {
+	for w.count > 0 && now.Sub(w.oldest().at) > b.limits.age {
+		b.drop(w)
 	}
 }
 
-func (s *store) forget(w *waiting) {
+func (b *backlog) forget(w *waiting) {
 	for w.count > 0 {
-		s.drop(w)
+		b.drop(w)
 	}
-	delete(s.clients, w.client)
+	delete(b.clients, w.client)
 }
 
-func (s *store) status() []ClientStatus {
-	list := make([]ClientStatus, 0, len(s.clients))
-	for _, w := range s.clients {
+func (b *backlog) status() []ClientStatus {
+	list := make([]ClientStatus, 0, len(b.clients))
+	for _, w := range b.clients {
 		list = append(list, ClientStatus{w.client, w.bytes, w.count, w.sentBytes, w.sentPackets, w.dropped})
 	}
 	slices.SortFunc(list, func(a, b ClientStatus) int { return cmp.Compare(a.Client, b.Client) })
