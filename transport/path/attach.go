@@ -42,7 +42,7 @@ type AttachAction interface{ attachAction() }
 // a trial, is kept.
 type Attach struct {
 	Router tables.RouterID
-	Reason string // for people, one of the constants below
+	Reason string // for people to read
 }
 
 // Detach ends a channel.
