@@ -2,7 +2,6 @@ package relay
 
 import (
 	"math"
-	"slices"
 	"time"
 
 	"github.com/vine-mesh/vine/tables"
@@ -36,36 +35,40 @@ const burst = 10 * time.Millisecond
 //
 // NewQueue makes one. Once as many packets have waited as ever will, it allocates nothing.
 type Queue struct {
-	limits limits
+	backlog
 	unfair bool // everything is charged to one client: for tests that must fail without fairness
 
 	rate   float64   // bytes/s; 0: no limit
 	tokens float64   // bytes that may go now; negative when a packet took more than was there
 	filled time.Time // when tokens were right
 
-	clients map[tables.RouterID]*waiting
-	last    *waiting // the round is a ring; last.next has its turn; nil if nothing waits
-	begun   bool     // last.next has got its quantum for this turn
-	bytes   int      // that wait
-	pool    pool
-	refused uint64 // packets of clients beyond clientsMax
+	last  *waiting // the round is a ring; last.next has its turn; nil if it is empty
+	begun bool     // last.next has got its quantum for this turn
 }
 
 // NewQueue returns an empty queue with a rate in bits/s, 0 for no limit.
 func NewQueue(rate float64) *Queue {
-	q := &Queue{limits: queueLimits, clients: map[tables.RouterID]*waiting{}}
+	q := &Queue{backlog: newBacklog(queueLimits)}
 	q.SetRate(time.Time{}, rate)
 	return q
 }
 
-// SetRate changes the rate, in bits/s, 0 for no limit. What waits is then to be popped at once.
+// SetRate changes the rate, in bits/s, 0 for no limit. Next has a new answer then.
 func (q *Queue) SetRate(now time.Time, rate float64) {
 	if !(rate > 0) || math.IsInf(rate, 0) {
 		rate = 0
 	}
 	q.refill(now)
+	before := q.rate
 	q.rate = rate / 8
-	q.tokens = min(q.tokens, q.depth())
+	switch {
+	case before == 0 || q.rate == 0:
+		q.tokens = 0
+	case q.tokens < 0:
+		q.tokens *= q.rate / before // a debt takes as long as before
+	default:
+		q.tokens = min(q.tokens, q.depth())
+	}
 }
 
 // depth is the most that is saved up: burst, and one packet at least, or slow queues would lose
@@ -82,6 +85,9 @@ func (q *Queue) refill(now time.Time) {
 // Push takes a packet of a client. If it returns true, the caller has to send the packet now, and it
 // was not kept; else the queue has copied or dropped it.
 func (q *Queue) Push(now time.Time, client tables.RouterID, packet []byte) (sendNow bool) {
+	if q.unfair {
+		client = 0
+	}
 	w := q.client(client)
 	if w == nil || len(packet) > packetMax {
 		q.refused++
@@ -97,51 +103,10 @@ func (q *Queue) Push(now time.Time, client tables.RouterID, packet []byte) (send
 		w.sent(len(packet))
 		return true
 	}
-	q.dropOld(now, w)
-	for w.count > 0 && q.full(w, len(packet)) {
-		q.drop(w)
-	}
-	if q.full(w, len(packet)) {
-		w.dropped++
-		q.leaveIfEmpty(w)
-		return false
-	}
-	w.add(held{q.pool.copyOf(packet), now})
-	q.bytes += len(packet)
-	if w.next == nil {
+	if q.keep(now, w, packet) && w.next == nil {
 		q.enter(w)
 	}
 	return false
-}
-
-func (q *Queue) client(id tables.RouterID) *waiting {
-	if q.unfair {
-		id = 0
-	}
-	w := q.clients[id]
-	if w == nil && len(q.clients) < clientsMax {
-		w = &waiting{client: id}
-		q.clients[id] = w
-	}
-	return w
-}
-
-// full reports whether n more bytes are beyond the bounds of a client.
-func (q *Queue) full(w *waiting, n int) bool {
-	return w.count >= q.limits.clientPackets || w.bytes+n > min(q.limits.clientBytes, q.limits.bytes-q.bytes-n)
-}
-
-func (q *Queue) drop(w *waiting) {
-	h := w.take()
-	w.dropped++
-	q.bytes -= len(h.packet)
-	q.pool.recycle(h.packet)
-}
-
-func (q *Queue) dropOld(now time.Time, w *waiting) {
-	for w.count > 0 && now.Sub(w.oldest().at) > q.limits.age {
-		q.drop(w)
-	}
 }
 
 // enter puts a client at the end of the round.
@@ -154,28 +119,6 @@ func (q *Queue) enter(w *waiting) {
 		w.next, q.last.next = q.last.next, w
 	}
 	q.last = w
-}
-
-// leaveIfEmpty takes a client that has lost its last packet out of the round, whoever's turn it is.
-func (q *Queue) leaveIfEmpty(w *waiting) {
-	if w.count > 0 || w.next == nil {
-		return
-	}
-	before := w
-	for before.next != w {
-		before = before.next
-	}
-	if q.last.next == w {
-		q.begun = false
-	}
-	if q.last == w {
-		q.last = before
-	}
-	before.next = w.next
-	if w.next == w {
-		q.last = nil
-	}
-	w.next = nil
 }
 
 // turn passes the turn on: to the end of the round, or out of it if nothing is left.
@@ -192,7 +135,6 @@ func (q *Queue) turn() {
 		q.last.next = w.next
 	}
 	w.next = nil
-	w.deficit = 0
 }
 
 // Pop writes packets whose turn it is into the given slice and returns how many. The caller has to
@@ -212,13 +154,11 @@ func (q *Queue) Pop(now time.Time, into []Packet) int {
 			q.turn()
 			continue
 		}
-		h := w.take()
-		w.deficit -= len(h.packet)
-		q.bytes -= len(h.packet)
-		q.tokens -= float64(len(h.packet))
-		w.sent(len(h.packet))
-		q.pool.out = append(q.pool.out, h.packet)
-		into[n] = Packet{w.client, h.packet}
+		into[n] = q.hand(w)
+		w.deficit -= len(into[n].Bytes)
+		if q.rate > 0 {
+			q.tokens -= float64(len(into[n].Bytes))
+		}
 		n++
 		if w.count == 0 {
 			q.turn()
@@ -227,7 +167,7 @@ func (q *Queue) Pop(now time.Time, into []Packet) int {
 	return n
 }
 
-// Next returns when Pop will have something, zero if nothing waits.
+// Next returns when to call Pop, zero if nothing waits.
 func (q *Queue) Next() time.Time {
 	switch {
 	case q.last == nil:
@@ -239,30 +179,15 @@ func (q *Queue) Next() time.Time {
 	return q.filled.Add(time.Duration(-q.tokens/q.rate*float64(time.Second)) + 1)
 }
 
-// Drop forgets a client and what waits for it.
+// Drop forgets a client and what waits for it: clients are known until then. Its empty place in the round goes when it has its turn.
 func (q *Queue) Drop(client tables.RouterID) {
-	w := q.clients[client]
-	if w == nil {
-		return
+	if w := q.clients[client]; w != nil {
+		q.forget(w)
 	}
-	for w.count > 0 {
-		q.drop(w)
-	}
-	q.leaveIfEmpty(w)
-	delete(q.clients, client)
 }
 
 // Status returns the clients, sorted, and how many packets were refused because there were too many
 // clients or the packet was too large.
 func (q *Queue) Status() (clients []ClientStatus, refused uint64) {
-	return statuses(q.clients), q.refused
-}
-
-func statuses(clients map[tables.RouterID]*waiting) []ClientStatus {
-	list := make([]ClientStatus, 0, len(clients))
-	for _, w := range clients {
-		list = append(list, w.status())
-	}
-	slices.SortFunc(list, func(a, b ClientStatus) int { return int(int64(a.Client) - int64(b.Client)) })
-	return list
+	return q.status(), q.refused
 }

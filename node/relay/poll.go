@@ -16,57 +16,19 @@ var pollLimits = limits{age: 3 * time.Second, clientBytes: 256 << 10, clientPack
 // bounds loses its own oldest packets.
 //
 // NewPoll makes one. Once as many packets have waited as ever will, it allocates nothing.
-type Poll struct {
-	limits  limits
-	clients map[tables.RouterID]*waiting
-	bytes   int
-	pool    pool
-	refused uint64
-}
+type Poll struct{ backlog }
 
 // NewPoll returns an empty Poll.
-func NewPoll() *Poll {
-	return &Poll{limits: pollLimits, clients: map[tables.RouterID]*waiting{}}
-}
+func NewPoll() *Poll { return &Poll{newBacklog(pollLimits)} }
 
 // Push keeps a copy of a packet until its client comes for it.
 func (p *Poll) Push(now time.Time, client tables.RouterID, packet []byte) {
-	w := p.clients[client]
-	if w == nil && len(p.clients) < clientsMax {
-		w = &waiting{client: client}
-		p.clients[client] = w
-	}
+	w := p.client(client)
 	if w == nil || len(packet) > packetMax {
 		p.refused++
 		return
 	}
-	p.dropOld(now, w)
-	for w.count > 0 && p.full(w, len(packet)) {
-		p.drop(w)
-	}
-	if p.full(w, len(packet)) {
-		w.dropped++
-		return
-	}
-	w.add(held{p.pool.copyOf(packet), now})
-	p.bytes += len(packet)
-}
-
-func (p *Poll) full(w *waiting, n int) bool {
-	return w.count >= p.limits.clientPackets || w.bytes+n > min(p.limits.clientBytes, p.limits.bytes-p.bytes-n)
-}
-
-func (p *Poll) drop(w *waiting) {
-	h := w.take()
-	w.dropped++
-	p.bytes -= len(h.packet)
-	p.pool.recycle(h.packet)
-}
-
-func (p *Poll) dropOld(now time.Time, w *waiting) {
-	for w.count > 0 && now.Sub(w.oldest().at) > p.limits.age {
-		p.drop(w)
-	}
+	p.keep(now, w, packet)
 }
 
 // Take writes the oldest packets of a client into the given slice and returns how many. They are
@@ -80,11 +42,7 @@ func (p *Poll) Take(now time.Time, client tables.RouterID, into []Packet) int {
 	p.dropOld(now, w)
 	n := 0
 	for ; n < len(into) && w.count > 0; n++ {
-		h := w.take()
-		p.bytes -= len(h.packet)
-		w.sent(len(h.packet))
-		p.pool.out = append(p.pool.out, h.packet)
-		into[n] = Packet{client, h.packet}
+		into[n] = p.hand(w)
 	}
 	return n
 }
@@ -108,15 +66,12 @@ func (p *Poll) Expire(now time.Time) {
 // Drop forgets a client and what waits for it.
 func (p *Poll) Drop(client tables.RouterID) {
 	if w := p.clients[client]; w != nil {
-		for w.count > 0 {
-			p.drop(w)
-		}
-		delete(p.clients, client)
+		p.forget(w)
 	}
 }
 
 // Status returns the clients, sorted, and how many packets were refused because there were too many
 // clients or the packet was too large.
 func (p *Poll) Status() (clients []ClientStatus, refused uint64) {
-	return statuses(p.clients), p.refused
+	return p.status(), p.refused
 }

@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/vine-mesh/vine/tables"
@@ -28,6 +30,86 @@ type limits struct {
 	clientBytes   int
 	clientPackets int
 	bytes         int // all clients together
+}
+
+// A backlog is the packets that wait, client by client, within bounds.
+type backlog struct {
+	limits  limits
+	clients map[tables.RouterID]*waiting
+	bytes   int // that wait
+	pool    pool
+	refused uint64 // packets of clients beyond clientsMax, or beyond packetMax
+}
+
+func newBacklog(l limits) backlog { return backlog{limits: l, clients: map[tables.RouterID]*waiting{}} }
+
+// client returns a client, a new one if there is room for it.
+func (b *backlog) client(id tables.RouterID) *waiting {
+	w := b.clients[id]
+	if w == nil && len(b.clients) < clientsMax {
+		w = &waiting{client: id}
+		b.clients[id] = w
+	}
+	return w
+}
+
+// keep copies a packet of a client, or drops it. The oldest of the client make room for it.
+func (b *backlog) keep(now time.Time, w *waiting, packet []byte) bool {
+	b.dropOld(now, w)
+	for w.count > 0 && b.full(w, len(packet)) {
+		b.drop(w)
+	}
+	if b.full(w, len(packet)) {
+		w.dropped++
+		return false
+	}
+	w.add(held{b.pool.copyOf(packet), now})
+	b.bytes += len(packet)
+	return true
+}
+
+// full reports whether n more bytes are beyond the bounds of a client: its own, and what is left free
+// of that of all.
+func (b *backlog) full(w *waiting, n int) bool {
+	return w.count >= b.limits.clientPackets || w.bytes+n > min(b.limits.clientBytes, b.limits.bytes-b.bytes-n)
+}
+
+// hand takes the oldest packet of a client for the caller, until returned.
+func (b *backlog) hand(w *waiting) Packet {
+	h := w.take()
+	b.bytes -= len(h.packet)
+	w.sent(len(h.packet))
+	b.pool.out = append(b.pool.out, h.packet)
+	return Packet{w.client, h.packet}
+}
+
+func (b *backlog) drop(w *waiting) {
+	h := w.take()
+	w.dropped++
+	b.bytes -= len(h.packet)
+	b.pool.recycle(h.packet)
+}
+
+func (b *backlog) dropOld(now time.Time, w *waiting) {
+	for w.count > 0 && now.Sub(w.oldest().at) > b.limits.age {
+		b.drop(w)
+	}
+}
+
+func (b *backlog) forget(w *waiting) {
+	for w.count > 0 {
+		b.drop(w)
+	}
+	delete(b.clients, w.client)
+}
+
+func (b *backlog) status() []ClientStatus {
+	list := make([]ClientStatus, 0, len(b.clients))
+	for _, w := range b.clients {
+		list = append(list, ClientStatus{w.client, w.bytes, w.count, w.sentBytes, w.sentPackets, w.dropped})
+	}
+	slices.SortFunc(list, func(a, b ClientStatus) int { return cmp.Compare(a.Client, b.Client) })
+	return list
 }
 
 // A ClientStatus is what waits for one client, and what happened so far.
@@ -93,10 +175,6 @@ func (w *waiting) take() held {
 func (w *waiting) sent(n int) {
 	w.sentBytes += uint64(n)
 	w.sentPackets++
-}
-
-func (w *waiting) status() ClientStatus {
-	return ClientStatus{w.client, w.bytes, w.count, w.sentBytes, w.sentPackets, w.dropped}
 }
 
 // A pool keeps buffers for use again. out are those that the caller of Pop or Take still reads.

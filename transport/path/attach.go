@@ -42,7 +42,7 @@ type AttachAction interface{ attachAction() }
 // a trial, is kept.
 type Attach struct {
 	Router tables.RouterID
-	Reason string // for people, one of the constants below
+	Reason string // for people to read
 }
 
 // Detach ends a channel.
@@ -108,8 +108,8 @@ type Attached struct {
 //   - Up to count are attached, on different sites where there are any. Room is filled at once, a dead
 //     channel gives room at once, and one that drains or has let us down keeps its place until another
 //     has come.
-//   - The first is the one that is measured best. It changes only on evidence: another with its
-//     channel up that is at least 20 % better, for 30 s, by the more for the longer (evidence), and
+//   - The first is the one that is measured best. It changes only for another whose channel is up and
+//     that is at least 20 % better for at least 30 s, longer if it is not much better (lead), and
 //     10 minutes after the last change. The threshold is drawn anew for each comparison, so that not
 //     all limited VRs follow the same news at the same moment.
 //   - One whose score collapses to half of what it used to be may be left before that. If it had been
@@ -186,8 +186,9 @@ const (
 	escapeEvery = time.Minute
 
 	// trialEvery is the mean time between trials. A trial costs a handshake and a train; with a
-	// short list of eight every candidate gets its turn in an hour.
-	trialEvery = 10 * time.Minute
+	// short list of eight every candidate gets its turn in an hour. trialFirst is the same while
+	// some of the list were never tried: then a better one is found in minutes.
+	trialEvery, trialFirst = 10 * time.Minute, 2 * time.Minute
 
 	// trialAge is when a score is so old that a candidate is tried again; trialAgeCollapsed
 	// is the same when the first has collapsed.

@@ -18,19 +18,19 @@ const (
 	// estimator say so; then there is no time to wait for the others.
 	collapsedFor, collapsedSpread = 10 * time.Second, 10 * time.Second
 
-	// evidenceLeast and evidenceSpread bound the sum that decides, in seconds times the logarithm
+	// leadLeast and leadSpread bound the sum that decides, in seconds times the logarithm
 	// of how much more than betterBy it was: twice as good for 20 to 60 s, four times for 8 to 25 s,
 	// 1.3 times for some minutes. Noise of 15 % that stays for a minute gives 7 at most.
-	evidenceLeast, evidenceSpread = 10, 20
+	leadLeast, leadSpread = 10, 20
 
-	// evidenceStep bounds what one moment may count: eight times as good and more are the same.
-	evidenceStep = 2
+	// leadStep bounds what one moment may count: eight times as good and more are the same.
+	leadStep = 2
 
-	// evidenceSamples is how many new measurements there have to be meanwhile.
-	evidenceSamples = 3
+	// leadSamples is how many new measurements there have to be meanwhile.
+	leadSamples = 3
 
 	// stepMost bounds the time between two calls that counts as measured, so that a clock that
-	// jumps is no evidence.
+	// jumps shows nothing.
 	stepMost = 2 * decideEvery
 
 	// scoreFresh is how old a score may be to be compared: a train for a standby comes about once a
@@ -52,10 +52,10 @@ const (
 	nearlyEqual = 1.1
 )
 
-// An evidence is the sum by which one queue-VR is better than what is asked for, since the sum was zero
+// A lead is the sum by which one queue-VR is better than what is asked for, since the sum was zero
 // last: a cumulative sum test (Page, Continuous inspection schemes, 1954). So a large difference
 // decides soon, a small one late, and noise around no difference hardly ever.
-type evidence struct {
+type lead struct {
 	sum     float64
 	lasted  time.Duration // since the sum was zero last, as far as we were there
 	samples int           // new measurements since
@@ -74,14 +74,14 @@ type sample struct {
 func (q *queueState) sample() sample { return sample{q.measure.ScoreAt, q.measure.RTT} }
 
 // add counts an advantage (a logarithm) that lasted for d.
-func (e *evidence) add(d time.Duration, advantage float64, of [2]sample, random func() uint64) {
+func (e *lead) add(d time.Duration, advantage float64, of [2]sample, random func() uint64) {
 	d = min(max(d, 0), stepMost)
-	step := min(advantage-math.Log(betterBy), evidenceStep) * d.Seconds()
+	step := min(advantage-math.Log(betterBy), leadStep) * d.Seconds()
 	if e.sum == 0 && step > 0 {
-		*e = evidence{last: of, luck: fraction(random), need: evidenceLeast + evidenceSpread*fraction(random)}
+		*e = lead{last: of, luck: fraction(random), need: leadLeast + leadSpread*fraction(random)}
 	}
 	if e.sum += step; e.sum <= 0 {
-		*e = evidence{}
+		*e = lead{}
 		return
 	}
 	e.lasted += d
@@ -93,9 +93,9 @@ func (e *evidence) add(d time.Duration, advantage float64, of [2]sample, random 
 
 // decides reports whether there is enough, after the time that is asked for at least and a part of what
 // may be drawn on top.
-func (e *evidence) decides(least, spread time.Duration) bool {
+func (e *lead) decides(least, spread time.Duration) bool {
 	wait := least + time.Duration(e.luck*float64(spread))
-	return e.lasted >= wait && e.sum >= e.need && e.samples >= evidenceSamples
+	return e.lasted >= wait && e.sum >= e.need && e.samples >= leadSamples
 }
 
 // fraction returns a random number from 0 to 1.
@@ -121,7 +121,7 @@ func advantage(now time.Time, c, a QueueMeasure) (float64, bool) {
 		return bandwidth, true
 	case cKnown && aKnown && !c.LowerBound && c.Score < a.Score:
 		return math.Log(c.Score / a.Score), true
-	case !math.IsInf(rtt, -1):
+	case (!aKnown || a.LowerBound) && !math.IsInf(rtt, -1):
 		return rtt, true
 	}
 	return 0, false
@@ -132,7 +132,7 @@ func scored(now time.Time, m QueueMeasure) bool {
 	return m.Score > 0 && now.Sub(m.ScoreAt) <= scoreFresh
 }
 
-// compare makes the best the first, once there is evidence.
+// compare makes the best the first, once it has shown to be.
 func (a *Attachments) compare(now time.Time) {
 	if len(a.order) == 0 {
 		return
@@ -142,12 +142,12 @@ func (a *Attachments) compare(now time.Time) {
 	a.followFirst(now, elapsed, first)
 	for _, q := range a.book {
 		if q == first || !q.up() || q.state != queueTrial && q.state != queueAttached {
-			q.better = evidence{}
+			q.better = lead{}
 			continue
 		}
 		gain, known := advantage(now, q.measure, first.measure)
 		if !known || q.measure.Draining || q.leaving != "" {
-			q.better = evidence{}
+			q.better = lead{}
 			continue
 		}
 		q.better.add(elapsed, gain, [2]sample{q.sample(), first.sample()}, a.draw)
@@ -160,7 +160,7 @@ func (a *Attachments) compare(now time.Time) {
 // followFirst learns what is usual for the first, and sees whether it has collapsed.
 func (a *Attachments) followFirst(now time.Time, elapsed time.Duration, q *queueState) {
 	if !scored(now, q.measure) || q.measure.LowerBound {
-		q.low, q.collapsed = evidence{}, false
+		q.low, q.collapsed = lead{}, false
 		return
 	}
 	if q.usual == 0 {
@@ -168,7 +168,7 @@ func (a *Attachments) followFirst(now time.Time, elapsed time.Duration, q *queue
 	}
 	q.usual += (q.measure.Score - q.usual) * (1 - math.Exp(-min(max(elapsed, 0), stepMost).Seconds()/usualFor.Seconds()))
 	q.low.add(elapsed, math.Log(q.usual/q.measure.Score/collapseBy*betterBy), [2]sample{q.sample()}, a.draw)
-	q.collapsed = q.low.lasted >= collapsedFor && q.low.samples >= evidenceSamples
+	q.collapsed = q.low.lasted >= collapsedFor && q.low.samples >= leadSamples
 	if q.collapsed && q.measure.Score < betterBy*q.left && now.Sub(q.since) < letDownWithin && q.leaving == "" && !a.off.letDown {
 		q.leaving = reasonLetDown
 		q.barred = now.Add(min(letDownFirst<<(2*min(q.letDowns, 8)), letDownMost))
@@ -179,7 +179,7 @@ func (a *Attachments) followFirst(now time.Time, elapsed time.Duration, q *queue
 	}
 }
 
-// best returns the one to be preferred to the first, nil if the evidence is for none.
+// best returns the one to be preferred to the first, nil if none has led for long enough.
 func (a *Attachments) best(now time.Time, first *queueState) *queueState {
 	if a.off.hysteresis {
 		return a.bestNow(now, first)
@@ -249,10 +249,10 @@ func (a *Attachments) prefer(now time.Time, q, first *queueState) {
 	if scored(now, q.measure) && !q.measure.LowerBound {
 		q.usual = q.measure.Score
 	}
-	first.low, first.collapsed, first.usual = evidence{}, false, 0
+	first.low, first.collapsed, first.usual = lead{}, false, 0
 	order := append(make([]*queueState, 0, len(a.order)+1), q)
 	for _, o := range a.order {
-		o.better = evidence{}
+		o.better = lead{}
 		if o != q {
 			order = append(order, o)
 		}
@@ -273,45 +273,54 @@ func (a *Attachments) draw() uint64 {
 	return a.random()
 }
 
+// planTrial draws when the next trial may begin.
 func (a *Attachments) planTrial(now time.Time) {
-	a.trialAt = now.Add(trialEvery/2 + time.Duration(fraction(a.draw)*float64(trialEvery)))
+	mean := trialEvery
+	for _, q := range a.book {
+		if q.untried() && a.askable(now, q) {
+			mean = trialFirst
+		}
+	}
+	a.trialAt = now.Add(mean/2 + time.Duration(fraction(a.draw)*float64(mean)))
 }
 
-// try begins a trial when it is time for one and it could lead to something.
+// untried reports whether a queue-VR has never been measured.
+func (q *queueState) untried() bool { return q.measure.Score == 0 && q.measure.ScoreAt.IsZero() }
+
+// try begins a trial when it is time for one. While the first may not change, only the untried
+// are tried: to know them.
 func (a *Attachments) try(now time.Time) {
 	if len(a.order) == 0 {
 		return
 	}
-	age := trialAge
-	switch first := a.order[0]; {
-	case first.collapsed && now.Sub(a.escaped) >= escapeEvery:
-		age = trialAgeCollapsed
-	case now.Before(a.trialAt) || !a.maySwitch(now):
+	age, all := trialAge, a.maySwitch(now)
+	if first := a.order[0]; first.collapsed && now.Sub(a.escaped) >= escapeEvery {
+		age, all = trialAgeCollapsed, true
+	} else if now.Before(a.trialAt) {
 		return
 	}
-	var untried []*queueState
+	var worth []*queueState
 	for _, q := range a.book {
 		if q.state == queueTrial {
 			return // one at a time
 		}
-		if a.askable(now, q) && a.worthTrying(now, q, age) {
-			untried = append(untried, q)
+		if a.askable(now, q) && (q.untried() || all && a.worthTrying(now, q, age)) {
+			worth = append(worth, q)
 		}
 	}
-	a.planTrial(now)
-	if len(untried) == 0 {
-		return
+	if len(worth) > 0 {
+		q := worth[a.draw()%uint64(len(worth))]
+		q.transition(queueTrial, now)
+		a.actions = append(a.actions, Try{q.measure.Router})
 	}
-	q := untried[a.draw()%uint64(len(untried))]
-	q.transition(queueTrial, now)
-	a.actions = append(a.actions, Try{q.measure.Router})
+	a.planTrial(now)
 }
 
-// worthTrying reports whether a candidate was never measured, or long ago, or not so long ago but better
-// than the first is now.
+// worthTrying reports whether a candidate was measured long ago, or not so long ago but better than the
+// first is now.
 func (a *Attachments) worthTrying(now time.Time, q *queueState, age time.Duration) bool {
 	first, old := a.order[0].measure, now.Sub(q.measure.ScoreAt)
-	return q.measure.Score == 0 || old >= age ||
+	return old >= age ||
 		old >= trialEvery && scored(now, first) && !first.LowerBound && q.measure.Score >= betterBy*first.Score
 }
 

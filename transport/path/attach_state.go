@@ -79,8 +79,8 @@ type queueState struct {
 
 	left      float64   // the score of the one it was preferred to, then; zero if it was not
 	usual     float64   // its score in the long run, while attached; zero if unknown
-	low       evidence  // that it has collapsed
-	better    evidence  // that it is better than the first
+	low       lead      // that it has collapsed
+	better    lead      // that it is better than the first
 	measured  time.Time // when the trial had its measurement; zero if not yet
 	collapsed bool
 }
@@ -90,7 +90,7 @@ func (q *queueState) transition(to queueUse, now time.Time) {
 		panic(fmt.Sprintf("path: internal error: a queue-VR goes from %v to %v", q.state, to))
 	}
 	q.state, q.since = to, now
-	q.better, q.low = evidence{}, evidence{}
+	q.better, q.low = lead{}, lead{}
 	q.measured, q.collapsed = time.Time{}, false
 }
 

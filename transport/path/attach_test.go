@@ -185,3 +185,40 @@ func TestDecideDoesNotAllocateMuch(t *testing.T) {
 		t.Errorf("%v allocations when there is nothing to do", n)
 	}
 }
+
+// TestAdvantage: bandwidth decides where it is known, round trips where it is not, or is none of the
+// path's making.
+func TestAdvantage(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	measure := func(mbps float64, bound bool, rtt time.Duration) QueueMeasure {
+		return QueueMeasure{Score: mbps, LowerBound: bound, ScoreAt: now, RTT: rtt}
+	}
+	near, far := 10*time.Millisecond, 90*time.Millisecond // five times, with the floor
+	for _, c := range []struct {
+		name string
+		c, a QueueMeasure
+		want float64 // as a factor; 0: not known
+	}{
+		{"more bandwidth", measure(40, false, far), measure(20, false, near), 2},
+		{"less bandwidth, nearer", measure(10, false, near), measure(20, false, far), 0.5},
+		{"as much, nearer", measure(20, false, near), measure(20, false, far), 5},
+		{"as much, farther", measure(20, false, far), measure(20, false, near), 1},
+		{"at least as much, of one that is slower", measure(40, true, far), measure(20, false, near), 2},
+		{"more than the application sends", measure(40, false, far), measure(1, true, near), 0.2},
+		{"less than the application sends", measure(1, false, near), measure(2, true, far), 0.5},
+		{"both more than the application sends", measure(1, true, near), measure(2, true, far), 5},
+		{"both idle", measure(0, false, near), measure(0, false, far), 5},
+		{"unmeasured and near", measure(0, false, near), measure(1, false, far), 0},
+		{"nothing known", measure(0, false, 0), measure(0, false, far), 0},
+	} {
+		got, known := advantage(now, c.c, c.a)
+		if known != (c.want != 0) || known && math.Abs(math.Exp(got)-c.want) > 1e-9 {
+			t.Errorf("%s: %v, %v; want %v", c.name, math.Exp(got), known, c.want)
+		}
+	}
+	old := measure(100, false, far)
+	old.ScoreAt = now.Add(-scoreFresh - 1)
+	if _, known := advantage(now, old, measure(1, false, near)); known {
+		t.Error("an old score counts")
+	}
+}
