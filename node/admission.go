@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -44,6 +45,16 @@ func (a *admission) joinUp(_ time.Time, up transport.JoinUp) {
 	if !up.Dialled {
 		a.conns[up.Conn] = &guest{conn: up.Conn, at: up}
 	}
+}
+
+// talksTo reports whether a newcomer is at an endpoint.
+func (a *admission) talksTo(at netip.AddrPort) bool {
+	for _, g := range a.conns {
+		if g.at.Endpoint == at {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *admission) joinDown(_ time.Time, c transport.Conn) { delete(a.conns, c) }

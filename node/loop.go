@@ -330,6 +330,7 @@ func (l *loop) do(now time.Time, actions []transport.Action) {
 		l.todo = l.todo[1:]
 		switch a := next.(type) {
 		case transport.Send:
+			l.contact(now, a)
 			l.n.send(a.To, a.Datagram)
 		case transport.Up:
 			l.linkUp(now, a)

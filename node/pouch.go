@@ -106,11 +106,13 @@ func (p *pouch) carry(to tables.RouterID, datagram []byte) {
 	at, relay := p.n.directory.Load().route(p.n, to)
 	switch {
 	case at.IsValid():
+		p.n.sentTo(at)
 		p.n.send(at, datagram)
 	case relay != 0:
 		packet := frame.AppendGossipRelay(nil, to, datagram)
 		for _, d := range p.seal(relay, packet) {
 			if at, _ := p.n.directory.Load().route(p.n, relay); at.IsValid() {
+				p.n.sentTo(at)
 				p.n.send(at, d)
 			}
 		}

@@ -136,19 +136,7 @@ func (n *Node) send(to netip.AddrPort, datagram []byte) {
 		n.sendThrough(relay, router, datagram)
 		return
 	}
-	if path.KindOf(to) == path.Direct && begins(datagram) {
-		n.sentTo(to)
-	}
 	n.write(datagrams(to, datagram))
-}
-
-// begins reports whether a datagram is sent of our own accord, not as an answer to whoever asked.
-func begins(datagram []byte) bool {
-	switch frame.TypeOf(datagram) {
-	case frame.TypeInit, frame.TypeJoinHello, frame.TypeControl, frame.TypeGossip:
-		return true
-	}
-	return false
 }
 
 // datagrams is a batch of one.

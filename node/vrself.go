@@ -31,6 +31,9 @@ type contacts struct {
 
 // sentTo takes note of a datagram that is about to go to an endpoint. Any goroutine may call it.
 func (n *Node) sentTo(at netip.AddrPort) {
+	if path.KindOf(at) != path.Direct {
+		return
+	}
 	now := time.Now()
 	c := &n.contacts
 	c.mu.Lock()
@@ -49,6 +52,17 @@ func (n *Node) sentTo(at netip.AddrPort) {
 	select {
 	case n.hearsay <- func(now time.Time, l *loop) { l.self.handle(now, vr.Contacted{At: at}) }:
 	default:
+	}
+}
+
+// contact takes note of a datagram of the links that is sent of our own accord, not as an answer to whoever asked:
+// a newcomer's conversation is the newcomer's idea.
+func (l *loop) contact(now time.Time, a transport.Send) {
+	switch frame.TypeOf(a.Datagram) {
+	case frame.TypeInit, frame.TypeControl:
+		if !l.server.talksTo(a.To) {
+			l.n.sentTo(a.To)
+		}
 	}
 }
 
