@@ -75,7 +75,7 @@ func (r *record) take(now time.Time) (wait time.Duration) {
 	}
 	r.filled = now
 	if r.tokens < 1 {
-		return time.Duration((1 - r.tokens) * float64(recordEvery)).Round(time.Millisecond) + time.Millisecond
+		return time.Duration((1-r.tokens)*float64(recordEvery)).Round(time.Millisecond) + time.Millisecond
 	}
 	r.tokens--
 	return 0
