@@ -24,6 +24,8 @@ const (
 	shortlistLen = 6
 	// electEvery is how often the election is looked at.
 	electEvery = time.Second
+	// attachPatience is how long a queue-VR may take to answer an attach frame.
+	attachPatience = 3 * time.Second
 	// trialLife is how long a channel for a trial is kept open.
 	trialLife = 30 * time.Second
 	// clientsMax bounds the limited VRs attached to this one. At 1,000 each has 1 Mb/s of a gigabit.
@@ -43,6 +45,7 @@ type queues struct {
 	trials   map[tables.RouterID]time.Time
 	refused  map[tables.RouterID]time.Time // when a queue-VR said no
 	accepted map[tables.RouterID]bool
+	asking   map[tables.RouterID]time.Time // since when an answer to attach is waited for
 	order    uint32
 	elected  []tables.RouterID
 	clients  map[tables.RouterID]*client
@@ -60,7 +63,7 @@ func newQueues(l *loop) *queues {
 	return &queues{
 		l: l, state: path.NewAttachments(l.n.self.Router, queuesWanted),
 		trials: map[tables.RouterID]time.Time{}, refused: map[tables.RouterID]time.Time{},
-		accepted: map[tables.RouterID]bool{}, clients: map[tables.RouterID]*client{}, detoured: map[tables.RouterID]time.Time{},
+		accepted: map[tables.RouterID]bool{}, asking: map[tables.RouterID]time.Time{}, clients: map[tables.RouterID]*client{}, detoured: map[tables.RouterID]time.Time{},
 	}
 }
 
@@ -136,6 +139,7 @@ func (q *queues) do(now time.Time, a path.AttachAction) {
 	case path.Detach:
 		l.n.log.Info("leaving queue-VR", "peer", l.name(a.Router), "reason", a.Reason)
 		delete(q.accepted, a.Router)
+		delete(q.asking, a.Router)
 		q.order++
 		l.do(now, l.links.Tell(now, a.Router, frame.Attach{Order: q.order, Mode: frame.AttachLeave}.Append(nil)))
 		l.do(now, l.links.Pin(now, a.Router, false))
@@ -199,7 +203,8 @@ func (q *queues) measures(now time.Time, shortlist []tables.RouterID) (list []pa
 		m.Router, m.Site, m.Draining = id, e.Site, r.Draining || r.VRKind != "regular"
 		m.Refused = q.refused[id]
 		if at, up := l.links.Endpoint(id); up && path.KindOf(at) != path.Relayed {
-			m.Linked = q.accepted[id] || !q.attachedTo(id)
+			asked := q.asking[id]
+			m.Linked = q.accepted[id] || !q.attachedTo(id) || asked.IsZero() || now.Sub(asked) < attachPatience
 			for _, w := range first(l.links.Ways(now, id)) {
 				if w.InUse {
 					m.RTT = w.Measure.RTT
@@ -259,6 +264,9 @@ func (q *queues) ask(now time.Time, id tables.RouterID) {
 		return // linkUp asks
 	}
 	q.order++
+	if q.asking[id].IsZero() {
+		q.asking[id] = now
+	}
 	l.do(now, l.links.Tell(now, id, frame.Attach{Order: q.order, Mode: frame.AttachChannel}.Append(nil)))
 	order := q.order
 	l.after(now, time.Second, func(now time.Time) {
@@ -281,6 +289,7 @@ func (q *queues) linkUp(now time.Time, id tables.RouterID) {
 // linkDown is the end of what the link carried.
 func (q *queues) linkDown(now time.Time, id tables.RouterID) {
 	delete(q.accepted, id)
+	delete(q.asking, id)
 	delete(q.clients, id)
 	if q.attachedTo(id) {
 		q.l.due(now, choreQueues, 0)
@@ -429,6 +438,7 @@ func (q *queues) attached(now time.Time, id tables.RouterID, f frame.Attached) {
 	}
 	if f.Accepted {
 		q.accepted[id] = true
+		delete(q.asking, id)
 		delete(q.refused, id)
 	} else {
 		delete(q.accepted, id)

@@ -85,6 +85,9 @@ func newSelfhood(l *loop) *selfhood {
 	if l.n.self.boot > 1 {
 		c.Used = l.now // the process before may have sent just now
 	}
+	if r, ok := l.store.LinkRecord(l.n.self.Router); ok && r.VRKind == vr.Regular.String() {
+		c.Proven = r.Endpoints
+	}
 	s.state = vr.New(c)
 	return s
 }
