@@ -137,7 +137,7 @@ func (l *loop) streamStatus() map[netip.AddrPort]underlay.StreamStatus {
 
 func (l *loop) describeWay(now time.Time, peer tables.RouterID, w transport.WayStatus, streams map[netip.AddrPort]underlay.StreamStatus) control.Path {
 	m := w.Measure
-	p := control.Path{InUse: w.InUse, Validated: w.Validated, Heard: -1, RTT: millis(m.RTT), Loss: m.Loss, Used: m.Used}
+	p := control.Path{InUse: w.InUse, Validated: w.Validated, Asked: w.Asked, Heard: -1, RTT: millis(m.RTT), Loss: m.Loss, Used: m.Used}
 	p.Kind, p.Via, p.Transport = l.wordsOf(peer, w.Path)
 	if !w.Heard.IsZero() {
 		p.Heard = now.Sub(w.Heard).Seconds()

@@ -86,7 +86,8 @@ func (l *loop) describeDrain(now time.Time) control.Drain {
 	slices.Sort(d.Clients)
 	if l.drains {
 		l.watchRelayed(now)
-		d.Since, d.Quiet = l.emptying.since.UTC(), now.Sub(l.emptying.moved).Seconds()
+		since := l.emptying.since.UTC()
+		d.Since, d.Quiet = &since, now.Sub(l.emptying.moved).Seconds()
 	}
 	return d
 }

@@ -94,6 +94,7 @@ type Path struct {
 	Endpoint  *netip.AddrPort `json:"endpoint"`  // of the first hop, null if it is not known
 	Proxy     string          `json:"proxy"`     // of a stream connection; empty: none
 	InUse     bool            `json:"in_use"`
+	Asked     bool            `json:"asked"`         // it was asked and has not answered yet
 	Validated bool            `json:"validated"`     // an answer has come over it lately
 	Heard     float64         `json:"heard_seconds"` // since the last one; -1: never
 	RTT       float64         `json:"rtt_ms"`        // 0: not measured
@@ -109,11 +110,11 @@ type Path struct {
 
 // A Drain says how far a VR is emptied of those it serves.
 type Drain struct {
-	Draining bool      `json:"draining"`
-	Since    time.Time `json:"since"`           // zero unless draining
-	Serves   bool      `json:"serves"`          // this VR relays for others, or would
-	Why      string    `json:"why"`             // why it does not; empty if it does
-	Clients  []string  `json:"clients"`         // limited VRs that are attached still
-	Relayed  uint64    `json:"relayed_packets"` // data packets relayed since the start
-	Quiet    float64   `json:"quiet_seconds"`   // since data was seen to be relayed last; 0 unless draining
+	Draining bool       `json:"draining"`
+	Since    *time.Time `json:"since"`           // null unless draining
+	Serves   bool       `json:"serves"`          // this VR relays for others, or would
+	Why      string     `json:"why"`             // why it does not; empty if it does
+	Clients  []string   `json:"clients"`         // limited VRs that are attached still
+	Relayed  uint64     `json:"relayed_packets"` // data packets relayed since the start
+	Quiet    float64    `json:"quiet_seconds"`   // since data was seen to be relayed last; 0 unless draining
 }
