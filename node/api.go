@@ -60,7 +60,7 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 		s.Serving = l.author != nil
 		s.Joinable = l.settings.Joinable
 		if r, ok := l.store.LinkRecord(a.n.self.Router); ok {
-			s.Kind, s.Endpoints = r.VRKind, r.Endpoints
+			s.Endpoints = r.Endpoints
 		}
 		l.describeSelf(&s)
 		for _, p := range l.peers {

@@ -73,11 +73,13 @@ func routerNamed(v *tables.View, name string) (tables.RouterID, bool) {
 func (l *loop) describeEnd(e tables.Enrolment, hints map[tables.RouterID]string) control.End {
 	r, _ := l.store.LinkRecord(e.Router)
 	end := control.End{Peer: e.Name, Router: e.Router, Site: e.Site, Kind: r.VRKind, NAT: hints[e.Router], Queues: []string{}}
-	for _, id := range r.Queues {
-		end.Queues = append(end.Queues, l.name(id))
+	queues := r.Queues
+	if e.Router == l.n.self.Router { // the link record may be some seconds late
+		v := l.self.state.Verdict()
+		end.Self, end.Kind, end.NAT, queues = true, v.Kind.String(), natText(v), l.queues.list
 	}
-	if e.Router == l.n.self.Router {
-		end.Self, end.NAT = true, natText(l.self.state.Verdict())
+	for _, id := range queues {
+		end.Queues = append(end.Queues, l.name(id))
 	}
 	return end
 }

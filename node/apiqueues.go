@@ -20,6 +20,7 @@ func (a api) Queues(ctx context.Context) (out control.Queues, err error) {
 // describeSelf says what we have found out about ourselves, and what we do for others.
 func (l *loop) describeSelf(s *control.Status) {
 	v := l.self.state.Verdict()
+	s.Kind = v.Kind.String() // the link record may be some seconds late
 	s.Confirmed, s.Why, s.Mapping, s.Filtering = v.Confirmed, v.Reason, v.Mapping.String(), v.Filtering.String()
 	for _, at := range l.settings.Listens {
 		s.Streams = append(s.Streams, at.Protocol+"://"+at.Endpoint.String())

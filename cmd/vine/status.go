@@ -62,7 +62,7 @@ func (e *Env) printStatus(s control.Status) error {
 		"kind", kindText(s),
 		"NAT", "mapping " + s.Mapping + ", filtering " + s.Filtering,
 		"endpoints", join(s.Endpoints),
-		"mappings", join(s.PortMappings),
+		"port maps", join(s.PortMappings),
 		"streams", strings.Join(s.Streams, " "),
 		"queue-VRs", strings.Join(s.Queues, " "),
 		"serves", strconv.Itoa(s.Clients) + " limited VRs",
