@@ -54,6 +54,7 @@ type loop struct {
 	self      *selfhood
 	streaming *streaming
 	drains    bool // `vine drain`: no new clients, and those that are here are asked to leave
+	emptying  emptying
 	record    record
 	settings  Settings
 }

@@ -181,6 +181,7 @@ type counters struct {
 
 	forged    atomic.Uint64 // datagrams that claimed to come from an address that names a path
 	relayed   atomic.Uint64 // relay datagrams passed on
+	carried   atomic.Uint64 // those of them that carried data
 	unhopped  atomic.Uint64 // relay datagrams that named no hop of ours or whose tag was wrong
 	refused   atomic.Uint64 // relay datagrams that their hop may not send, or that break the rules
 	unrelayed atomic.Uint64 // datagrams for a router that we, or the relay, have no link with

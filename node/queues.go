@@ -46,6 +46,7 @@ type queues struct {
 	refused  map[tables.RouterID]time.Time // when a queue-VR said no
 	accepted map[tables.RouterID]bool
 	asking   map[tables.RouterID]time.Time // since when an answer to attach is waited for
+	left     map[tables.RouterID]bool      // detached from; those who have missed it are told again
 	order    uint32
 	elected  []tables.RouterID
 	clients  map[tables.RouterID]*client
@@ -63,7 +64,8 @@ func newQueues(l *loop) *queues {
 	return &queues{
 		l: l, state: path.NewAttachments(l.n.self.Router, queuesWanted),
 		trials: map[tables.RouterID]time.Time{}, refused: map[tables.RouterID]time.Time{},
-		accepted: map[tables.RouterID]bool{}, asking: map[tables.RouterID]time.Time{}, clients: map[tables.RouterID]*client{}, detoured: map[tables.RouterID]time.Time{},
+		accepted: map[tables.RouterID]bool{}, asking: map[tables.RouterID]time.Time{}, left: map[tables.RouterID]bool{},
+		clients: map[tables.RouterID]*client{}, detoured: map[tables.RouterID]time.Time{},
 	}
 }
 
@@ -134,14 +136,15 @@ func (q *queues) do(now time.Time, a path.AttachAction) {
 	case path.Attach:
 		l.n.log.Info("attaching to queue-VR", "peer", l.name(a.Router), "reason", a.Reason)
 		delete(q.trials, a.Router)
+		delete(q.left, a.Router)
 		l.do(now, l.links.Pin(now, a.Router, true))
 		q.ask(now, a.Router)
 	case path.Detach:
 		l.n.log.Info("leaving queue-VR", "peer", l.name(a.Router), "reason", a.Reason)
 		delete(q.accepted, a.Router)
 		delete(q.asking, a.Router)
-		q.order++
-		l.do(now, l.links.Tell(now, a.Router, frame.Attach{Order: q.order, Mode: frame.AttachLeave}.Append(nil)))
+		q.left[a.Router] = true
+		q.leave(now, a.Router)
 		l.do(now, l.links.Pin(now, a.Router, false))
 	case path.Try:
 		q.trials[a.Router] = now.Add(trialLife)
@@ -433,6 +436,9 @@ func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
 
 // attached takes a queue-VR's answer. One that says no later asks to be left.
 func (q *queues) attached(now time.Time, id tables.RouterID, f frame.Attached) {
+	if q.left[id] && !f.Accepted {
+		q.leave(now, id) // it still counts us
+	}
 	if !q.attachedTo(id) || f.Order > q.order {
 		return
 	}
@@ -454,5 +460,4 @@ func (q *queues) drain(now time.Time) {
 	for id, c := range q.clients {
 		l.do(now, l.links.Tell(now, id, frame.Attached{Order: c.order, Accepted: false}.Append(nil)))
 	}
-	l.due(now, choreRecord, 0)
 }

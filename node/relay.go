@@ -99,6 +99,9 @@ func (l *receiveLane) passOn(in *arrived, h hop, r frame.Relay, b, payload []byt
 	h.served.from.Add(uint64(size))
 	next.served.to.Add(uint64(size))
 	n.relayed.Add(1)
+	if r.VN != 0 {
+		n.carried.Add(1)
+	}
 	l.onward = append(l.onward, underlay.Datagram{Buf: whole, N: len(whole), Addr: next.endpoint})
 }
 

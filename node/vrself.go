@@ -73,6 +73,7 @@ type selfhood struct {
 	state  *vr.Self
 	helper vr.Helper
 	local  []netip.AddrPort
+	mapped []netip.AddrPort // what the gateway said last
 }
 
 func newSelfhood(l *loop) *selfhood {
@@ -234,7 +235,10 @@ func (s *selfhood) dial(r vr.Request) {
 // Mapped takes at which endpoints the gateway says that it passes packets on to us. It is a hint, believed once
 // somebody has come that way.
 func (n *Node) Mapped(endpoints []netip.AddrPort) {
-	n.command(func(now time.Time, l *loop) { l.self.handle(now, vr.Mapped{Endpoints: endpoints}) })
+	n.command(func(now time.Time, l *loop) {
+		l.self.mapped = endpoints
+		l.self.handle(now, vr.Mapped{Endpoints: endpoints})
+	})
 }
 
 // dialledBack takes the datagram of a dial-back. It runs on the receiving lane.
