@@ -13,6 +13,7 @@ import (
 	"github.com/vine-mesh/vine/node/vr"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
+	"github.com/vine-mesh/vine/transport/frame"
 	"github.com/vine-mesh/vine/transport/path"
 )
 
@@ -217,6 +218,7 @@ func (l *loop) moved(now time.Time, a transport.Moved) {
 	p.roamed.Store(false)
 	l.publishGrants()
 	l.n.log.Info("peer moved", "peer", l.name(a.Router), "endpoint", a.Endpoint)
+	l.queues.moved(now, a.Router, a.Endpoint)
 }
 
 func (l *loop) granted(a transport.Granted) {
@@ -242,7 +244,11 @@ func (l *loop) publishPeers() {
 	next.hops = make(map[tables.RouterID]*hopPeer, len(l.peers))
 	for id, p := range l.peers {
 		if p.hop != nil && p.endpoint.IsValid() && path.KindOf(p.endpoint) != path.Relayed {
-			next.hops[id] = &hopPeer{endpoint: p.endpoint, sender: p.hop, served: p.served}
+			h := &hopPeer{endpoint: p.endpoint, sender: p.hop, served: p.served}
+			if c := l.queues.clients[id]; c != nil {
+				h.attached, h.polls = true, c.mode == frame.AttachPoll
+			}
+			next.hops[id] = h
 		}
 	}
 	for id, p := range l.peers {
@@ -291,6 +297,9 @@ func (l *loop) queue(now time.Time, w waitingPacket) {
 func (l *loop) sweep(now time.Time) {
 	busy := false
 	for id, p := range l.peers {
+		if (p.sent.Load() || p.got.Load()) && path.KindOf(p.endpoint) == path.Relayed {
+			l.queues.flowed(now)
+		}
 		if p.sent.Load() {
 			p.sent.Store(false)
 			busy = true

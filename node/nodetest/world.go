@@ -94,8 +94,9 @@ type Site struct {
 	Serve     [][]string // VNs that each attachment serves; nil: one attachment that serves all
 	Joined    node.Joined
 	PathMTU   int
-	Closed    bool   // answers no newcomer
-	Pin       string // of the federation that it means to join
+	Adjust    func(*node.Settings) // changes what the VR is started with; may be nil
+	Closed    bool                 // answers no newcomer
+	Pin       string               // of the federation that it means to join
 	cancel    context.CancelFunc
 	ended     chan error
 	Log       *slog.Logger
@@ -220,6 +221,9 @@ func (s *Site) Start() {
 		State: s.open(), Socket: socket, Rand: s.World.random, Log: s.Log, Software: "test",
 		Fresh:    func(netip.Addr) (underlay.Socket, error) { return s.Host.Listen(0) },
 		Settings: node.Settings{Kind: s.Kind, Serve: true, Joinable: !s.Closed, PathMTU: s.PathMTU, AutoAdmit: s.World.AutoAdmit},
+	}
+	if s.Adjust != nil {
+		s.Adjust(&o.Settings)
 	}
 	for i, vns := range serve {
 		d := capturetest.NewChannelDevice(fmt.Sprintf("lan%d", i), 1400)
