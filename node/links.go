@@ -21,13 +21,17 @@ import (
 func (l *loop) peerOf(id tables.RouterID) *peer {
 	p := l.peers[id]
 	if p == nil {
-		p = &peer{
-			sent: new(atomic.Bool), got: new(atomic.Bool), roamed: new(atomic.Bool), missed: new(atomic.Bool),
-			served: new(served), grants: map[uint32]grant{},
-		}
+		p = newPeer()
 		l.peers[id] = p
 	}
 	return p
+}
+
+func newPeer() *peer {
+	return &peer{
+		sent: new(atomic.Bool), got: new(atomic.Bool), roamed: new(atomic.Bool), missed: new(atomic.Bool),
+		served: new(served), grants: map[uint32]grant{},
+	}
 }
 
 // hello is the payload of our handshakes: enough for a peer that has never heard of us.
