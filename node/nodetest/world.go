@@ -126,9 +126,15 @@ func (s *Site) Endpoint() netip.AddrPort { return netip.AddrPortFrom(s.Host.Addr
 // Found makes the first site, whose VR is the authority, and starts it.
 func (w *World) Found(name string) *Site {
 	w.T.Helper()
-	s := w.site(name)
+	return w.site(name).Found()
+}
+
+// Found has a site of the caller's making be the first one, and starts it.
+func (s *Site) Found() *Site {
+	w := s.World
+	w.T.Helper()
 	dir := s.open()
-	founded, err := node.Found(time.Now().Add(w.Ahead), node.Founding{Name: "world", VR: name, Site: name, UserName: "admin", Rand: w.random})
+	founded, err := node.Found(time.Now().Add(w.Ahead), node.Founding{Name: "world", VR: s.Name, Site: s.Name, UserName: "admin", Rand: w.random})
 	if err == nil {
 		err = founded.Store(dir)
 	}
@@ -136,7 +142,7 @@ func (w *World) Found(name string) *Site {
 		w.T.Fatalf("found: %v", err)
 	}
 	dir.Close()
-	s.Joined = node.Joined{Name: name, Router: founded.Enrolment.Router, Blocks: founded.Enrolment.Blocks, FederationID: founded.View.FederationID()}
+	s.Joined = node.Joined{Name: s.Name, Router: founded.Enrolment.Router, Blocks: founded.Enrolment.Blocks, FederationID: founded.View.FederationID()}
 	s.Start()
 	return s
 }
