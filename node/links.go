@@ -108,7 +108,7 @@ func (l *loop) address(id tables.RouterID) (transport.Peer, bool) {
 // pathsTo returns the paths to a router that are known from its link record and our queue-VRs, best first.
 func (l *loop) pathsTo(id tables.RouterID, r tables.LinkRecord) (paths []netip.AddrPort) {
 	for _, at := range r.Endpoints {
-		if l.n.reaches(at.Addr()) {
+		if l.n.reaches(at.Addr()) && !l.overTCP() {
 			paths = append(paths, at)
 		}
 	}
@@ -128,7 +128,7 @@ func (l *loop) pathsTo(id tables.RouterID, r tables.LinkRecord) (paths []netip.A
 // punchable reports whether an endpoint that a peer told of itself may be asked.
 func (l *loop) punchable(at netip.AddrPort) bool {
 	a := at.Addr()
-	return at.Port() != 0 && (a.IsGlobalUnicast() || a.IsLoopback() && l.n.socket.LocalAddr().Addr().IsLoopback()) &&
+	return at.Port() != 0 && !l.overTCP() && (a.IsGlobalUnicast() || a.IsLoopback() && l.n.socket.LocalAddr().Addr().IsLoopback()) &&
 		!path.Reserved(a) && !l.store.InSpaceAddr(a) && l.n.reaches(a)
 }
 

@@ -68,6 +68,9 @@ func (q *queues) poll(now time.Time) {
 		if q.accepted[a.Router] {
 			polls++
 			l.do(now, l.links.Tell(now, a.Router, frame.Poll{Order: q.polls}.Append(nil)))
+			if l.overTCP() {
+				l.streaming.renew(now, a.Router)
+			}
 		}
 	}
 	if polls > 0 { // else attached begins again
@@ -148,4 +151,62 @@ func (q *queues) tidy(time.Time) {
 			p.served.dropped.Add(count)
 		}
 	}
+}
+
+// overTCP reports whether the operator wants polls by TCP. Then this VR dials no router by UDP.
+//
+// Dissertation table 3-3 has no connection between two polls. Here the next one is made before the last one is given up,
+// after streamFresh at the latest, so that links always have a path: what they carry need not wait for the next
+// poll, and their silence means something.
+func (l *loop) overTCP() bool {
+	return l.settings.Poll == PollTCP && l.settings.Kind != "regular" && l.n.streams != nil
+}
+
+// renew has the link with a queue-VR go over a fresh stream connection, if the one that it goes over is old.
+func (s *streaming) renew(now time.Time, router tables.RouterID) {
+	at, _ := s.l.links.Endpoint(router)
+	if m := s.made[at]; m != nil && now.Sub(m.born) >= streamFresh {
+		s.round(router, s.renewed)
+	}
+}
+
+func (s *streaming) renewed(now time.Time, router tables.RouterID, o streamOutcome) {
+	l := s.l
+	if o.err != nil {
+		l.n.log.Debug("stream connection not renewed", "peer", l.name(router), "err", o.err)
+		return
+	}
+	s.made[o.at] = &streamMade{router: router, born: now, used: now}
+	l.do(now, l.links.Offer(now, router, o.at))
+	s.replace(now, router, o.at, now.Add(streamProof))
+}
+
+// replace has the link use a fresh connection once the router has answered over it.
+func (s *streaming) replace(now time.Time, router tables.RouterID, fresh netip.AddrPort, until time.Time) {
+	l := s.l
+	old, up := l.links.Endpoint(router)
+	switch {
+	case !up || old == fresh || s.made[fresh] == nil:
+	case l.validated(now, router, fresh):
+		l.do(now, l.links.Lost(now, old)) // it carries on until the link has moved
+		l.after(now, streamGrace, func(now time.Time) {
+			if at, _ := l.links.Endpoint(router); at != old && path.KindOf(old) == path.Streamed {
+				l.n.streams.Hangup(old)
+			}
+		})
+	case now.Before(until):
+		l.after(now, 100*time.Millisecond, func(now time.Time) { s.replace(now, router, fresh, until) })
+	default:
+		l.n.streams.Hangup(fresh)
+	}
+}
+
+// validated reports whether a router has answered over a path of its link.
+func (l *loop) validated(now time.Time, router tables.RouterID, at netip.AddrPort) bool {
+	for _, w := range first(l.links.Ways(now, router)) {
+		if w.Path == at {
+			return w.Validated
+		}
+	}
+	return false
 }
