@@ -51,13 +51,18 @@ type queues struct {
 	elected  []tables.RouterID
 	clients  map[tables.RouterID]*client
 	detoured map[tables.RouterID]time.Time
+	polls    uint32    // polls sent: the order of the last one
+	polled   time.Time // when the last were sent
+	flow     time.Time // when data last went through a relay, either way
 }
 
 // A client is a limited VR attached to this queue-VR.
 type client struct {
-	since time.Time
-	order uint32
-	mode  uint8
+	since  time.Time
+	order  uint32
+	mode   uint8
+	polled uint32         // order of its last poll
+	from   netip.AddrPort // where an unanswered poll came from, which has yet to prove itself; invalid: there is none
 }
 
 func newQueues(l *loop) *queues {
@@ -270,7 +275,7 @@ func (q *queues) ask(now time.Time, id tables.RouterID) {
 	if q.asking[id].IsZero() {
 		q.asking[id] = now
 	}
-	l.do(now, l.links.Tell(now, id, frame.Attach{Order: q.order, Mode: frame.AttachChannel}.Append(nil)))
+	l.do(now, l.links.Tell(now, id, q.attachFrame().Append(nil)))
 	order := q.order
 	l.after(now, time.Second, func(now time.Time) {
 		if q.attachedTo(id) && !q.accepted[id] && q.order == order {
@@ -293,7 +298,8 @@ func (q *queues) linkUp(now time.Time, id tables.RouterID) {
 func (q *queues) linkDown(now time.Time, id tables.RouterID) {
 	delete(q.accepted, id)
 	delete(q.asking, id)
-	delete(q.clients, id)
+	q.dropClient(id)
+	q.l.n.held.forget(id)
 	if q.attachedTo(id) {
 		q.l.due(now, choreQueues, 0)
 	}
@@ -404,6 +410,10 @@ func (l *loop) asked(now time.Time, a transport.Asked) {
 		if f, err := frame.ParseAttached(a.Frame.Body); err == nil {
 			l.queues.attached(now, a.Router, f)
 		}
+	case frame.KindPoll:
+		if f, err := frame.ParsePoll(a.Frame.Body); err == nil {
+			l.queues.polledBy(now, a.Router, a.From, f)
+		}
 	default:
 		l.self.asked(now, a)
 	}
@@ -417,7 +427,7 @@ func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
 		return
 	}
 	if f.Mode == frame.AttachLeave {
-		delete(q.clients, id)
+		q.dropClient(id)
 		return
 	}
 	accepted := l.relays() && !l.drains && (c != nil || len(q.clients) < clientsMax)
@@ -427,9 +437,14 @@ func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
 			q.clients[id] = c
 			l.n.log.Info("serving limited VR", "peer", l.name(id))
 		}
+		before := c.mode
 		c.order, c.mode = f.Order, f.Mode
+		l.publishPeers()
+		if before == frame.AttachPoll && c.mode != before {
+			l.n.letGo(id)
+		}
 	} else {
-		delete(q.clients, id)
+		q.dropClient(id)
 	}
 	l.do(now, l.links.Tell(now, id, frame.Attached{Order: f.Order, Accepted: accepted}.Append(nil)))
 }
@@ -443,9 +458,13 @@ func (q *queues) attached(now time.Time, id tables.RouterID, f frame.Attached) {
 		return
 	}
 	if f.Accepted {
+		if q.accepted[id] {
+			return // the answer to a poll
+		}
 		q.accepted[id] = true
 		delete(q.asking, id)
 		delete(q.refused, id)
+		q.l.due(now, chorePoll, 0)
 	} else {
 		delete(q.accepted, id)
 		q.refused[id] = now
