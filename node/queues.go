@@ -28,6 +28,8 @@ const (
 	trialLife = 30 * time.Second
 	// clientsMax bounds the limited VRs attached to this one. At 1,000 each has 1 Mb/s of a gigabit.
 	clientsMax = 1000
+	// nameEvery is how often at most the log names a client that comes and goes.
+	nameEvery = time.Minute
 	// detoursMax is how many relays are offered to a link whose path has gone bad.
 	detoursMax = 3
 	// detourPause is how often at most they are offered.
@@ -44,8 +46,11 @@ type queues struct {
 	refused  map[tables.RouterID]time.Time // when a queue-VR said no
 	accepted map[tables.RouterID]bool
 	order    uint32
+	asked    map[tables.RouterID]uint32 // the order of the last attach
 	elected  []tables.RouterID
 	clients  map[tables.RouterID]*client
+	left     map[tables.RouterID]uint32    // the order by which a client left, while the link lives
+	named    map[tables.RouterID]time.Time // clients that the log has named lately
 	detoured map[tables.RouterID]time.Time
 }
 
@@ -60,7 +65,8 @@ func newQueues(l *loop) *queues {
 	return &queues{
 		l: l, state: path.NewAttachments(l.n.self.Router, queuesWanted),
 		trials: map[tables.RouterID]time.Time{}, refused: map[tables.RouterID]time.Time{},
-		accepted: map[tables.RouterID]bool{}, clients: map[tables.RouterID]*client{}, detoured: map[tables.RouterID]time.Time{},
+		accepted: map[tables.RouterID]bool{}, clients: map[tables.RouterID]*client{}, asked: map[tables.RouterID]uint32{},
+		left: map[tables.RouterID]uint32{}, named: map[tables.RouterID]time.Time{}, detoured: map[tables.RouterID]time.Time{},
 	}
 }
 
@@ -261,8 +267,9 @@ func (q *queues) ask(now time.Time, id tables.RouterID) {
 	q.order++
 	l.do(now, l.links.Tell(now, id, frame.Attach{Order: q.order, Mode: frame.AttachChannel}.Append(nil)))
 	order := q.order
+	q.asked[id] = order
 	l.after(now, time.Second, func(now time.Time) {
-		if q.attachedTo(id) && !q.accepted[id] && q.order == order {
+		if q.attachedTo(id) && !q.accepted[id] && q.asked[id] == order {
 			q.ask(now, id)
 		}
 	})
@@ -282,6 +289,7 @@ func (q *queues) linkUp(now time.Time, id tables.RouterID) {
 func (q *queues) linkDown(now time.Time, id tables.RouterID) {
 	delete(q.accepted, id)
 	delete(q.clients, id)
+	delete(q.left, id)
 	if q.attachedTo(id) {
 		q.l.due(now, choreQueues, 0)
 	}
@@ -363,8 +371,8 @@ func (l *loop) degraded(now time.Time, router tables.RouterID) {
 	}
 	q.detoured[router] = now
 	offered := 0
-	for _, id := range append(slices.Clone(q.list), l.links.Established()...) {
-		if id == router || offered >= detoursMax || !l.relayAllowed(now, id) {
+	for i, id := range append(slices.Clone(q.list), l.links.Established()...) {
+		if id == router || offered >= detoursMax || !l.relayAllowed(now, id) || i >= len(q.list) && slices.Contains(q.list, id) {
 			continue
 		}
 		if at, up := l.links.Endpoint(id); !up || path.KindOf(at) == path.Relayed {
@@ -401,11 +409,12 @@ func (l *loop) asked(now time.Time, a transport.Asked) {
 func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
 	l := q.l
 	c := q.clients[id]
-	if c != nil && f.Order < c.order {
+	if left, gone := q.left[id]; c != nil && f.Order < c.order || gone && f.Order <= left {
 		return
 	}
 	if f.Mode == frame.AttachLeave {
 		delete(q.clients, id)
+		q.left[id] = f.Order
 		return
 	}
 	accepted := l.relays() && !l.drains && (c != nil || len(q.clients) < clientsMax)
@@ -413,7 +422,10 @@ func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
 		if c == nil {
 			c = &client{since: now}
 			q.clients[id] = c
-			l.n.log.Info("serving limited VR", "peer", l.name(id))
+			if now.Sub(q.named[id]) >= nameEvery {
+				q.named[id] = now
+				l.n.log.Info("serving limited VR", "peer", l.name(id))
+			}
 		}
 		c.order, c.mode = f.Order, f.Mode
 	} else {
@@ -424,7 +436,7 @@ func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
 
 // attached takes a queue-VR's answer. One that says no later asks to be left.
 func (q *queues) attached(now time.Time, id tables.RouterID, f frame.Attached) {
-	if !q.attachedTo(id) || f.Order > q.order {
+	if !q.attachedTo(id) || f.Order > q.asked[id] {
 		return
 	}
 	if f.Accepted {
