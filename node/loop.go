@@ -76,6 +76,7 @@ type peer struct {
 	hopIndex uint32
 	served   *served
 	missed   *atomic.Bool // see hop.missed
+	misses   *forward.TokenBucket
 }
 
 // A dialWait is somebody who waits for a link with a router.

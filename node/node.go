@@ -26,6 +26,7 @@ import (
 	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/node/state"
 	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport/frame"
 	"github.com/vine-mesh/vine/transport/secure"
 	"github.com/vine-mesh/vine/transport/underlay"
 )
@@ -147,6 +148,14 @@ type Node struct {
 	// tests put in others, to make handshakes dear or to show what happens without cookies.
 	shake     func(l *loop, now time.Time, a arrival)
 	underLoad func(on bool, queued, capacity int, idle time.Duration) bool
+
+	// Only tests set these: hostile takes what is to be relayed, instead of passing it on; the others each
+	// take one defence out, to show that its attack then succeeds.
+	hostile   func(r frame.Relay, payload []byte)
+	anyRelay  bool // relay datagrams of any member are taken
+	unmetered bool // what is done for others is not limited
+	anyGossip bool // gossip is relayed whoever's it is, and wherever it goes
+	misnamed  bool // data may come in the name of another router than sealed it
 
 	reach    reachable
 	contacts contacts
