@@ -140,8 +140,13 @@ const (
 	tellPause    = time.Second
 	// busyFor is how long after its last data a link counts as busy.
 	busyFor = 10 * time.Second
-	// gaugeEvery is how often a way that carries data is measured.
-	gaugeEvery = 200 * time.Millisecond
+	// gaugeEvery is how long at least after a measurement of a way that carries data the next one is drawn,
+	// and gaugeSpread from how long a span: on average there are four in a second.
+	gaugeEvery  = 150 * time.Millisecond
+	gaugeSpread = 200 * time.Millisecond
+	// directionBy is how many times more than the other a direction of a way must carry so that the choice
+	// goes by it: a download has 30 to 60 times more than its acknowledgements, and two calls are alike.
+	directionBy = 2
 	// trainPatience is how long the report of a train is waited for, trainQuiet how long its receiver
 	// waits for the next datagram: 64 of them take 77 ms at 8 Mb/s.
 	trainPatience = 3 * time.Second

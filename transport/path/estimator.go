@@ -13,6 +13,9 @@ const (
 	// 80 ms twice, and the average holds what lies between.
 	windowsKept = 20
 
+	// pauseShare is how many times less than the newest a window carried in which traffic paused.
+	pauseShare = 4
+
 	// gapMax ends a window: traffic that stopped for so long says nothing about the path.
 	gapMax = 2 * time.Second
 
