@@ -108,7 +108,7 @@ func (l *loop) pathsTo(id tables.RouterID, r tables.LinkRecord) (paths []netip.A
 		}
 	}
 	for _, relay := range r.Queues {
-		if relay != l.n.self.Router {
+		if relay != l.n.self.Router && l.mayPass(relay) {
 			paths = append(paths, path.Relay(relay, id))
 		}
 	}
