@@ -139,6 +139,7 @@ func newLoop(n *Node, now time.Time, store *tables.Store) (*loop, error) {
 		Allowed:  func(id tables.RouterID) bool { return l.store.Admitted(id, l.now) },
 		Joinable: func() bool { return l.settings.Joinable },
 		Leads:    l.leads, Candidates: l.candidates, Punchable: l.punchable, Draining: l.draining,
+		Origin: n.origin,
 	})
 	n.gate.SetJoinable(l.settings.Joinable)
 	if err := l.restore(); err != nil {

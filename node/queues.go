@@ -152,7 +152,7 @@ func (q *queues) do(now time.Time, a path.AttachAction) {
 		for _, id := range q.list {
 			q.offerThrough(now, id)
 		}
-		l.due(now, choreRecord, 0)
+		l.due(now, choreRecord, recordAfter)
 		l.publishDirectory()
 	}
 }

@@ -140,7 +140,7 @@ func (s *selfhood) do(now time.Time, actions []vr.Action) {
 			v := a.Verdict
 			l.n.log.Info("what this VR is", "kind", v.Kind, "confirmed", v.Confirmed, "endpoints", v.Endpoints,
 				"mapping", v.Mapping, "filtering", v.Filtering, "reason", v.Reason)
-			l.due(now, choreRecord, 0)
+			l.due(now, choreRecord, recordAfter)
 			l.due(now, choreQueues, 0)
 			l.publishPeers()
 		}

@@ -42,6 +42,9 @@ type Config struct {
 	Candidates func(to tables.RouterID) ([]netip.AddrPort, []tables.RouterID)
 	// Punchable reports whether an endpoint that a peer told of itself may be asked; nil: every one.
 	Punchable func(netip.AddrPort) bool
+	// Origin returns the endpoint that bounds per network go by: of a stream connection its other side. nil: the
+	// path itself.
+	Origin func(netip.AddrPort) netip.AddrPort
 	// Draining reports whether a relay asks to be left; nil: none does.
 	Draining func(tables.RouterID) bool
 }
