@@ -14,7 +14,7 @@ type WayStatus struct {
 	Path      netip.AddrPort
 	InUse     bool
 	Validated bool
-	Heard     time.Time // its last answer; zero: none yet
+	Heard     time.Time    // its last answer; zero: none yet
 	Measure   path.Measure // of what we send
 	Chosen    path.Measure // of the direction that carries more: the choice goes by it
 }

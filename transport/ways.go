@@ -24,9 +24,9 @@ type way struct {
 	rounds  int // rounds of challengeTries without an answer
 	sentAt  time.Time
 	next    time.Time
-	heard   time.Time // its last answer; zero: not validated
-	roamed  bool      // the peer seems to have moved there: follow when it answers
-	use     uint64    // the peer asked to use it, with this order: follow when it answers
+	heard   time.Time      // its last answer; zero: not validated
+	roamed  bool           // the peer seems to have moved there: follow when it answers
+	use     uint64         // the peer asked to use it, with this order: follow when it answers
 	there   path.Estimator // what we send over it, by the peer's word
 	back    path.Estimator // what the peer sends over it, by our own count
 }
