@@ -185,10 +185,10 @@ func TestQueueOfTheOtherDirection(t *testing.T) {
 		clock, n := uint64(now.UnixMicro()), uint64(i+1)
 		rtt := 10 * time.Millisecond
 		if i > 4 {
-			rtt = 60 * time.Millisecond
+			rtt = 90 * time.Millisecond
 		}
 		for _, back := range []bool{false, true} {
-			e, d := &w.there, path.Delivery{Bytes: 1000 * n, Packets: 20 * n, Highest: 20 * n, Clock: clock}
+			e, d := &w.there, path.Delivery{Bytes: 10_000 * n, Packets: 20 * n, Highest: 20 * n, Clock: clock}
 			if back {
 				e, d = &w.back, path.Delivery{Bytes: 300_000 * n, Packets: 200 * n, Highest: 200 * n, Clock: clock}
 			}
