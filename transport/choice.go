@@ -72,13 +72,15 @@ func (c *conn) direct(now time.Time) (sends bool) {
 		return true
 	}
 	there, back := w.there.Measure(now).Used, w.back.Measure(now).Used
+	f := &c.paths.flow
+	f[0], f[1] = max(there, f[0]-f[0]/8), max(back, f[1]-f[1]/8) // what paused a moment ago counts too
 	switch {
-	case there > directionBy*back:
+	case f[0] > directionBy*f[1]:
 		c.paths.back = false
-	case back > directionBy*there:
+	case f[1] > directionBy*f[0]:
 		c.paths.back = true
 	}
-	return !c.paths.back || directionBy*there >= back
+	return !c.paths.back || directionBy*f[0] >= f[1]
 }
 
 // carries reports whether a round trip tells something about the queue of a direction of a way: unless the

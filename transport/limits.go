@@ -129,6 +129,10 @@ const (
 	// wayForget is how long after its last answer a standby that does not answer any more counts as
 	// validated: two idle probes.
 	wayForget = 2 * probeIdleMax
+	// freshAnswers are the answers of a way that follow each other by freshRetry when it is new, so that the
+	// least round trip of a standby is known within seconds; then it is asked as seldom as an idle link.
+	freshAnswers = 5
+	freshRetry   = time.Second
 	// chooseEvery is how often the leader looks at its choice.
 	chooseEvery = time.Second
 	// useRetry repeats a use frame that is not acknowledged.

@@ -22,6 +22,7 @@ type way struct {
 	out     int // bytes that we sent over it. Invariant, unless offered or validated: out <= amplification*in
 	tries   int // challenges since it last answered
 	rounds  int // rounds of challengeTries without an answer
+	answers int // while it stands by, at most freshAnswers
 	sentAt  time.Time
 	next    time.Time
 	heard   time.Time      // its last answer; zero: not validated
@@ -52,6 +53,7 @@ type ways struct {
 	list    []*way
 	chooser path.Chooser
 	choice  path.Decision
+	flow    [2]int64  // bits per second there and back, forgotten slowly
 	back    bool      // the choice goes by what the peer sends: it carries more
 	next    time.Time // when the choice is looked at again
 	order   uint64    // of the last use frame, sent by the leader, obeyed by the other
@@ -221,6 +223,9 @@ func (c *conn) onChallenged(now time.Time, from netip.AddrPort, answer frame.Cha
 	fresh := !w.validated()
 	w.heard, w.tries, w.rounds = now, 0, 0
 	w.next = now.Add(c.links.between(probeIdleMin, probeIdleMax))
+	if w.answers++; w.answers < freshAnswers {
+		w.next = now.Add(freshRetry) // one round trip alone may have waited for anything
+	}
 	roamed, use := w.roamed, w.use
 	w.roamed, w.use = false, 0
 	switch {
@@ -274,7 +279,7 @@ func (c *conn) lose(now time.Time, addr netip.AddrPort) {
 	if w == nil {
 		return
 	}
-	w.heard, w.tries, w.next = time.Time{}, 0, now.Add(challengeRetry)
+	w.heard, w.tries, w.answers, w.next = time.Time{}, 0, 0, now.Add(challengeRetry)
 	if addr != c.endpoint {
 		return
 	}
