@@ -274,6 +274,7 @@ func (l *Links) DataReceived(now time.Time, from tables.RouterID) []Action {
 	if k := l.links[from]; k != nil && k.conn != nil {
 		k.used = now
 		k.conn.heard(now, k, k.conn.endpoint)
+		k.conn.gauge(now)
 		l.touch(k)
 	}
 	return l.end()
