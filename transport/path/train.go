@@ -71,7 +71,7 @@ func (r *TrainRecord) Complete() bool { return r.sent > 0 && r.received == r.sen
 // Report returns the numbers to report: bytes and span of the whole train, or of its second half if
 // that is clearly slower. Then a token bucket let the first half through, which data that flows longer
 // does not get. If one pause takes most of the span, it was no line that made it, for lines set all datagrams
-// apart: then they are of the longer part of the train before or after it, if that tells enough.
+// apart: then they are of the longer part of the train before or after it that tells enough.
 func (r *TrainRecord) Report() TrainReport {
 	if part, ok := r.besidePause(); ok {
 		return part
@@ -98,16 +98,15 @@ func (r *TrainRecord) besidePause() (t TrainReport, ok bool) {
 	if 2*pause <= r.at[r.received-1].Sub(r.at[0]) {
 		return t, false
 	}
-	low, high := 0, cut
-	if r.received-cut > cut {
-		low, high = cut, r.received
+	before := *r
+	before.received = cut
+	one, two := before.from(0), r.from(cut)
+	one.Received = r.received
+	if one.Span == 0 || two.Bytes > one.Bytes && two.Span > 0 {
+		one = two
 	}
-	part := *r
-	part.received = high
-	t = part.from(low)
-	t.Received = r.received
 	// Half of the least train, spread by more than one reading.
-	return t, t.Bytes >= trainLeast/2*trainSize && t.Span > 0
+	return one, one.Bytes >= trainLeast/2*trainSize && one.Span > 0
 }
 
 // from reports about the arrivals from the i-th on. What shares the first instant was read in one batch:
