@@ -7,6 +7,7 @@ import (
 	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
+	"github.com/vine-mesh/vine/transport/frame"
 )
 
 // Mute keeps a Node that does not run yet from rumouring.
@@ -145,3 +146,25 @@ func (n *Node) Queued() (commands, hearsay int) { return len(n.commands), len(n.
 
 // CommandsMax is how many commands can wait.
 const CommandsMax = commandsMax
+
+// Relaying has what a Node that does not run yet is to relay given to f instead. pass sends a payload on under a
+// header, tagged as the Node's own hop, to a router that it has a link with; any goroutine may call it.
+func (n *Node) Relaying(f func(r frame.Relay, payload []byte, pass func(to tables.RouterID, r frame.Relay, payload []byte))) {
+	pass := func(to tables.RouterID, r frame.Relay, payload []byte) {
+		next := n.snapshot.Load().hops[to]
+		if next == nil {
+			return
+		}
+		whole, ok := next.sender.Wrap(append(make([]byte, frame.RelayHeaderLen), payload...), frame.RelayForward, r.VN, r.Source, r.Destination)
+		if ok {
+			n.write(datagrams(next.endpoint, whole))
+		}
+	}
+	n.hostile = func(r frame.Relay, payload []byte) { f(r, payload, pass) }
+}
+
+// CarryAnyGossip takes what bounds the carrying of gossip out of a Node that does not run yet.
+func (n *Node) CarryAnyGossip() { n.anyGossip, n.unmetered = true, true }
+
+// Refused returns how many relay datagrams and relayed gossip packets broke a rule.
+func (n *Node) Refused() uint64 { return n.refused.Load() }

@@ -28,6 +28,8 @@ type way struct {
 	heard   time.Time // its last answer; zero: not validated
 	roamed  bool      // the peer seems to have moved there: follow when it answers
 	use     uint64    // the peer asked to use it, with this order: follow when it answers
+	shun    time.Time // until then it is not chosen: it swallowed data
+	shunned int       // how often it did
 	measure path.Estimator
 }
 
@@ -237,7 +239,7 @@ func (c *conn) onChallenged(now time.Time, from netip.AddrPort, answer frame.Cha
 		c.put(frame.Used{Order: use}.Append(nil))
 	case roamed:
 		c.move(now, from)
-	case c.liveness.suspects(now, &c.rtt) && from != c.endpoint:
+	case (c.liveness.suspects(now, &c.rtt) || c.swallowed.leaving && !w.shuns(now)) && from != c.endpoint:
 		c.move(now, from)
 	}
 	if fresh && c.router != 0 {
@@ -259,6 +261,8 @@ func (c *conn) move(now time.Time, to netip.AddrPort) {
 	}
 	c.endpoint = to
 	c.liveness.moved(now)
+	c.came = arrivals{}
+	c.swallowed.leaving, c.swallowed.since = false, time.Time{}
 	if rtt := w.measure.Measure(now).RTT; rtt > 0 {
 		c.rtt = rttState{}
 		c.rtt.sample(rtt)
