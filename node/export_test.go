@@ -168,3 +168,18 @@ func (n *Node) CarryAnyGossip() { n.anyGossip, n.unmetered = true, true }
 
 // Refused returns how many relay datagrams and relayed gossip packets broke a rule.
 func (n *Node) Refused() uint64 { return n.refused.Load() }
+
+// Queues returns the queue-VRs that the VR is attached to.
+func (x Loop) Queues() []tables.RouterID { return x.l.queues.list }
+
+// Boast has the VR's link record say that it has that capacity.
+func (x Loop) Boast(bits int64) {
+	x.l.settings.Capacity = bits
+	x.l.due(x.now, choreRecord, 0)
+}
+
+// Record returns the link record of a router that the VR holds.
+func (x Loop) Record(id tables.RouterID) tables.LinkRecord {
+	r, _ := x.l.store.LinkRecord(id)
+	return r
+}

@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vine-mesh/vine/node"
 	"github.com/vine-mesh/vine/node/nodetest"
+	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/transporttest"
 )
 
@@ -170,3 +172,101 @@ func TestQueueVRTroubles(t *testing.T) {
 	}
 }
 
+// TestLossyDirectPath: two public VRs whose direct path loses packets use a relay that does not, and are back within
+// ten minutes when it heals, without flapping.
+func TestLossyDirectPath(t *testing.T) {
+	for _, x := range []struct {
+		loss  float64
+		leave time.Duration
+	}{{0.5, 10 * time.Second}, {0.05, time.Minute}} {
+		inWorld(t, 75, func(t *testing.T, w *nodetest.World) {
+			a := w.Found("a")
+			b, c := w.Join("b", a), w.Join("c", a)
+			ha, hb, hc := a.NewHost(), b.NewHost(), c.NewHost()
+			createVN(w, "vn1", ha, hb, hc)
+			if !w.Reaches(b, hb, c, hc, 20*time.Second) || !w.Reaches(a, ha, c, hc, 20*time.Second) || !w.Reaches(a, ha, b, hb, 20*time.Second) {
+				t.Fatal("no honest traffic")
+			}
+			there, back := w.NewFlow(b, hb, c, hc), w.NewFlow(c, hc, b, hb)
+			via := func() string {
+				links, err := b.API().Links(background)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, l := range links {
+					if l.Peer == "c" {
+						return l.Path
+					}
+				}
+				return "none"
+			}
+			watch := func(d time.Duration) (changes int, first time.Duration, last string) {
+				start, now := time.Now(), via()
+				for time.Since(start) < d {
+					w.Run(time.Second, 10*time.Millisecond, there, back)
+					if v := via(); v != now {
+						now = v
+						if changes++; changes == 1 {
+							first = time.Since(start)
+						}
+					}
+				}
+				return changes, first, now
+			}
+			watch(20 * time.Second)
+			w.Net.SetPath(b.Host, c.Host, transporttest.Path{Latency: transporttest.LatencyDefault, Loss: x.loss})
+			changes, first, last := watch(2 * time.Minute)
+			t.Logf("%v lost: left after %v, %d changes, %s", x.loss, first, changes, last)
+			if last != "relayed" || changes != 1 || first > x.leave {
+				t.Errorf("%v lost: left after %v, %d changes, %s", x.loss, first, changes, last)
+			}
+			w.Net.SetPath(b.Host, c.Host, transporttest.Path{Latency: transporttest.LatencyDefault})
+			changes, first, last = watch(12 * time.Minute)
+			t.Logf("healed: back after %v, %d changes, %s", first, changes, last)
+			if last != "direct" || changes != 1 {
+				t.Errorf("%v lost, then healed: back after %v, %d changes, %s", x.loss, first, changes, last)
+			}
+		})
+	}
+}
+
+// TestBoastedCapacity: a VR that says that it has ten times its capacity, or a tenth, gets no client by that.
+func TestBoastedCapacity(t *testing.T) {
+	inWorld(t, 76, func(t *testing.T, w *nodetest.World) {
+		s := newScene(t, w)
+		s.run(2 * time.Minute)
+		queues := func() (all []string) {
+			for _, x := range []*nodetest.Site{s.c, s.d, s.e} {
+				links, err := x.API().Links(background)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, l := range links {
+					all = append(all, x.Name+" "+l.Peer+" "+l.Path+" "+l.Via)
+				}
+				x.Node.Inside(func(l node.Loop) {
+					for _, q := range l.Queues() {
+						all = append(all, x.Name+" at "+q.String())
+					}
+				})
+			}
+			slices.Sort(all)
+			return all
+		}
+		before := queues()
+		for i, says := range []int64{10e9, 1e6, 10e12} {
+			for _, q := range s.public {
+				q.Node.Inside(func(l node.Loop) { l.Boast(says) })
+				s.run(40 * time.Second)
+				if now := queues(); !slices.Equal(now, before) {
+					t.Errorf("%d: %s says %d: %v, before %v", i, q.Name, says, now, before)
+				}
+			}
+		}
+		var record tables.LinkRecord
+		s.c.Node.Inside(func(l node.Loop) { record = l.Record(s.public[2].Joined.Router) })
+		if record.Capacity != 10e12 {
+			t.Errorf("c has heard of %d: the test shows nothing", record.Capacity)
+		}
+	})
+}

@@ -323,4 +323,3 @@ func TestQueueVRForwardsNothing(t *testing.T) {
 		})
 	}
 }
-
