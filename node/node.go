@@ -169,6 +169,7 @@ type Node struct {
 	// receiving is held by a receive lane for one batch.
 	receiving sync.Mutex
 	directory atomic.Pointer[directory]
+	held      held
 
 	counters
 }
@@ -190,8 +191,10 @@ type counters struct {
 
 	forged    atomic.Uint64 // datagrams that claimed to come from an address that names a path
 	relayed   atomic.Uint64 // relay datagrams passed on
+	carried   atomic.Uint64 // those of them that carried data
 	unhopped  atomic.Uint64 // relay datagrams that named no hop of ours or whose tag was wrong
 	refused   atomic.Uint64 // relay datagrams that their hop may not send, or that break the rules
+	unqueued  atomic.Uint64 // datagrams dropped while they waited for a poll or for their turn
 	unrelayed atomic.Uint64 // datagrams for a router that we, or the relay, have no link with
 }
 
@@ -239,6 +242,8 @@ func New(o Options) (*Node, error) {
 		return nil, err
 	}
 	n.rumours = &rumours{queue: mesh.NewRumours(n.self.Router)}
+	n.held.init(n)
+	n.held.setRate(o.Settings.Rate)
 	n.grants.Store(&map[uint32]grant{})
 	n.hops.Store(&map[uint32]hop{})
 	if n.gossip, err = newGossip(n); err != nil {
@@ -274,6 +279,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.loop.run(lower) })
 	g.Go(n.loop.clerk.run)
 	g.Go(func() error { return n.receiveLane(n.socket) })
+	g.Go(func() error { return n.held.relayPump(lower) })
 	for at := range n.attachments {
 		g.Go(func() error { return n.sendLane(at) })
 	}

@@ -19,6 +19,8 @@ type hopPeer struct {
 	endpoint netip.AddrPort // of the link: an underlay endpoint or a stream connection, never a relayed path
 	sender   *secure.HopSender
 	served   *served
+	attached bool // it is a limited VR that we serve
+	polls    bool // what is relayed to it waits until it comes for it
 }
 
 // A hop says what a hop index that we issued stands for.
@@ -65,7 +67,7 @@ func (l *receiveLane) relay(in *arrived, b []byte, from netip.AddrPort, i int) {
 		l.datagram(in, payload, path.Relay(h.router, r.Source), i)
 		return
 	}
-	l.passOn(in, h, r, b[:frame.RelayHeaderLen+len(payload)], payload)
+	l.passOn(in, h, r, b, payload)
 }
 
 // passOn sends a relay datagram on to its destination. A hop may send only in its own name, only to a
@@ -76,13 +78,7 @@ func (l *receiveLane) passOn(in *arrived, h hop, r frame.Relay, b, payload []byt
 		n.hostile(r, append([]byte(nil), payload...))
 		return
 	}
-	switch {
-	case !in.snapshot.relays, r.Source != h.router, r.Destination == n.self.Router, r.Destination == r.Source,
-		!relayable(r.VN, payload):
-		n.refused.Add(1)
-		h.served.refused.Add(1)
-		return
-	case r.VN != 0 && !(in.snapshot.forward.Serves(r.VN, r.Source) && in.snapshot.forward.Serves(r.VN, r.Destination)):
+	if r.Source != h.router || !in.snapshot.passes(n.self.Router, r, payload) {
 		n.refused.Add(1)
 		h.served.refused.Add(1)
 		return
@@ -96,16 +92,34 @@ func (l *receiveLane) passOn(in *arrived, h hop, r frame.Relay, b, payload []byt
 		}
 		return
 	}
-	size := len(payload)
+	h.served.from.Add(uint64(len(payload)))
+	if (next.polls || n.held.rated.Load()) && !n.held.mayGo(in.snapshot, next, r, b) {
+		return
+	}
+	if dg, ok := n.onward(next, r, b[:len(b)-frame.TagLen]); ok {
+		l.onward = append(l.onward, dg)
+	}
+}
+
+// passes reports whether a relay datagram may be passed on: data only in a VN that both ends serve.
+func (s *snapshot) passes(self tables.RouterID, r frame.Relay, payload []byte) bool {
+	return s.relays && r.Destination != self && r.Destination != r.Source && relayable(r.VN, payload) &&
+		(r.VN == 0 || s.forward.Serves(r.VN, r.Source) && s.forward.Serves(r.VN, r.Destination))
+}
+
+// onward makes a relay datagram without its tag one for the next hop, in place.
+func (n *Node) onward(next *hopPeer, r frame.Relay, b []byte) (underlay.Datagram, bool) {
 	whole, ok := next.sender.Wrap(b, frame.RelayForward, r.VN, r.Source, r.Destination)
 	if !ok {
 		n.spent.Add(1)
-		return
+		return underlay.Datagram{}, false
 	}
-	h.served.from.Add(uint64(size))
-	next.served.to.Add(uint64(size))
+	next.served.to.Add(uint64(len(b) - frame.RelayHeaderLen))
 	n.relayed.Add(1)
-	l.onward = append(l.onward, underlay.Datagram{Buf: whole, N: len(whole), Addr: next.endpoint})
+	if r.VN != 0 {
+		n.carried.Add(1)
+	}
+	return underlay.Datagram{Buf: whole, N: len(whole), Addr: next.endpoint}, true
 }
 
 // relayable reports whether a datagram may travel in a relay datagram of a VN: data in one, and with no VN

@@ -218,3 +218,14 @@ func (l *Links) Tell(now time.Time, router tables.RouterID, frames []byte) []Act
 	}
 	return l.end()
 }
+
+// Reply is Tell for a frame that answers another: no answer is waited for, so the link is not asked for a sign of
+// life because of it.
+func (l *Links) Reply(now time.Time, router tables.RouterID, frames []byte) []Action {
+	l.begin(now)
+	if k := l.links[router]; k != nil && k.conn != nil {
+		k.conn.put(frames)
+		l.touch(k)
+	}
+	return l.end()
+}

@@ -241,11 +241,23 @@ func (c *conn) onChallenged(now time.Time, from netip.AddrPort, answer frame.Cha
 		c.move(now, from)
 	case (c.liveness.suspects(now, &c.rtt) || c.swallowed.leaving && !w.shuns(now)) && from != c.endpoint:
 		c.move(now, from)
+	case fresh && c.leads() && c.shortcut(now, from):
+		c.move(now, from)
 	}
 	if fresh && c.router != 0 {
 		c.observeAt(from)
 		c.paths.next = now // the leader looks at it
 	}
+}
+
+// shortcut reports whether a way that has just been validated is taken without further measurement: it is direct, and
+// the one in use is not, nor is anything known of that one's bandwidth that would speak for it.
+func (c *conn) shortcut(now time.Time, to netip.AddrPort) bool {
+	if path.KindOf(to) != path.Direct || path.KindOf(c.endpoint) == path.Direct {
+		return false
+	}
+	w := c.way(c.endpoint)
+	return w == nil || w.measure.Measure(now).Rate.Kind != path.RateEstimate
 }
 
 // move makes a way the one that is used.
@@ -272,6 +284,9 @@ func (c *conn) move(now time.Time, to netip.AddrPort) {
 		return
 	}
 	c.links.emit(Moved{Router: c.router, Endpoint: to})
+	if k := c.links.links[c.router]; k != nil {
+		k.good = to
+	}
 	c.observe()
 	if c.leads() {
 		c.paths.order++
