@@ -35,6 +35,9 @@ func (c *conn) choose(now time.Time) {
 	var candidates []path.Candidate
 	var demand int64
 	for _, w := range ps.list {
+		if w.shuns(now) && w.addr != c.endpoint {
+			continue
+		}
 		cand := path.Candidate{
 			Path: w.addr, Measure: w.measured(now, ps.back), Validated: w.validated(), Heard: w.heard, Unanswered: w.tries,
 		}
@@ -44,6 +47,9 @@ func (c *conn) choose(now time.Time) {
 		if w.addr == c.endpoint {
 			cand.Validated, cand.Heard = true, c.liveness.heardAt
 			cand.Unanswered = c.liveness.unanswered(now, &c.rtt)
+			r := c.report()
+			c.came.note(r.Highest, r.Packets)
+			cand.Measure.Loss = max(cand.Measure.Loss, c.came.loss())
 			demand = cand.Measure.Used
 		}
 		candidates = append(candidates, cand)
@@ -141,7 +147,7 @@ func (c *conn) onUse(now time.Time, from netip.AddrPort, u frame.Use) {
 		w = c.addWay(now, from, false)
 		w.in += challengeBytes // at least as long as what brought it
 	}
-	if w.validated() && now.Sub(w.heard) < wayForget {
+	if w.validated() && now.Sub(w.heard) < wayForget && !w.shuns(now) {
 		c.move(now, from)
 		c.put(frame.Used{Order: u.Order}.Append(nil))
 		return

@@ -164,6 +164,16 @@ const (
 	// directionBy is how many times more than the other a direction of a way must carry so that the choice
 	// goes by it: a download has 30 to 60 times more than its acknowledgements, and two calls are alike.
 	directionBy = 2
+	// lossSeconds is how far back, and lossLeast of how many packets at least, the loss of what comes counts.
+	lossSeconds = 5
+	lossLeast   = 20
+	// swallowPackets and swallowAfter are how much data, and for how long, arrives of nothing before the way is
+	// left: at 30 % loss that is once in 15,000 tries by chance. After swallowMoves ways in a row none is left, until
+	// data arrives. A way that swallowed data is not chosen for shunMin, and twice as long each time.
+	swallowPackets = 8
+	swallowAfter   = 500 * time.Millisecond
+	swallowMoves   = 4
+	shunMin        = time.Minute
 	// trainPatience is how long the report of a train is waited for, trainQuiet how long its receiver
 	// waits for the next datagram: 64 of them take 77 ms at 8 Mb/s.
 	trainPatience = 3 * time.Second

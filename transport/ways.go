@@ -31,6 +31,8 @@ type way struct {
 	use     uint64         // the peer asked to use it, with this order: follow when it answers
 	there   path.Estimator // what we send over it, by the peer's word
 	back    path.Estimator // what the peer sends over it, by our own count
+	shun    time.Time      // until then it is not chosen: it swallowed data
+	shunned int            // how often it did
 }
 
 // measured returns what is known of one direction.
@@ -260,7 +262,7 @@ func (c *conn) onChallenged(now time.Time, from netip.AddrPort, answer frame.Cha
 		c.put(frame.Used{Order: use}.Append(nil))
 	case roamed:
 		c.move(now, from)
-	case c.liveness.suspects(now, &c.rtt) && from != c.endpoint:
+	case (c.liveness.suspects(now, &c.rtt) || c.swallowed.leaving && !w.shuns(now)) && from != c.endpoint:
 		c.move(now, from)
 	case fresh && c.leads() && c.shortcut(now, from):
 		c.move(now, from)
@@ -294,6 +296,8 @@ func (c *conn) move(now time.Time, to netip.AddrPort) {
 	}
 	c.endpoint = to
 	c.liveness.moved(now)
+	c.came = arrivals{}
+	c.swallowed.leaving, c.swallowed.since = false, time.Time{}
 	if rtt := w.there.Measure(now).RTT; rtt > 0 {
 		c.rtt = rttState{}
 		c.rtt.sample(rtt)
