@@ -97,7 +97,7 @@ func (l *loop) address(id tables.RouterID) (transport.Peer, bool) {
 	if !ok || id == l.n.self.Router {
 		return transport.Peer{}, false
 	}
-	return transport.Peer{Link: r.Link, Endpoints: l.pathsTo(id, r)}, true
+	return transport.Peer{Link: r.Link, Endpoints: l.pathsTo(id, r), Reachable: r.VRKind == "regular" && !l.n.reach.silent.Load()}, true
 }
 
 // pathsTo returns the paths to a router that are known from its link record and our queue-VRs, best first.

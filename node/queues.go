@@ -24,6 +24,8 @@ const (
 	shortlistLen = 6
 	// electEvery is how often the election is looked at.
 	electEvery = time.Second
+	// attachPatience is how long a queue-VR may take to answer an attach frame.
+	attachPatience = 3 * time.Second
 	// trialLife is how long a channel for a trial is kept open.
 	trialLife = 30 * time.Second
 	// clientsMax bounds the limited VRs attached to this one. At 1,000 each has 1 Mb/s of a gigabit.
@@ -43,7 +45,8 @@ type queues struct {
 	trials   map[tables.RouterID]time.Time
 	refused  map[tables.RouterID]time.Time // when a queue-VR said no
 	accepted map[tables.RouterID]bool
-	left     map[tables.RouterID]bool // detached from; those who have missed it are told again
+	left     map[tables.RouterID]bool      // detached from; those who have missed it are told again
+	asking   map[tables.RouterID]time.Time // since when an answer to attach is waited for
 	order    uint32
 	elected  []tables.RouterID
 	clients  map[tables.RouterID]*client
@@ -61,7 +64,8 @@ func newQueues(l *loop) *queues {
 	return &queues{
 		l: l, state: path.NewAttachments(l.n.self.Router, queuesWanted),
 		trials: map[tables.RouterID]time.Time{}, refused: map[tables.RouterID]time.Time{},
-		accepted: map[tables.RouterID]bool{}, left: map[tables.RouterID]bool{}, clients: map[tables.RouterID]*client{}, detoured: map[tables.RouterID]time.Time{},
+		accepted: map[tables.RouterID]bool{}, left: map[tables.RouterID]bool{}, asking: map[tables.RouterID]time.Time{},
+		clients: map[tables.RouterID]*client{}, detoured: map[tables.RouterID]time.Time{},
 	}
 }
 
@@ -138,6 +142,7 @@ func (q *queues) do(now time.Time, a path.AttachAction) {
 	case path.Detach:
 		l.n.log.Info("leaving queue-VR", "peer", l.name(a.Router), "reason", a.Reason)
 		delete(q.accepted, a.Router)
+		delete(q.asking, a.Router)
 		q.left[a.Router] = true
 		q.leave(now, a.Router)
 		l.do(now, l.links.Pin(now, a.Router, false))
@@ -150,7 +155,7 @@ func (q *queues) do(now time.Time, a path.AttachAction) {
 		for _, id := range q.list {
 			q.offerThrough(now, id)
 		}
-		l.due(now, choreRecord, 0)
+		l.due(now, choreRecord, recordAfter)
 		l.publishDirectory()
 	}
 }
@@ -201,7 +206,8 @@ func (q *queues) measures(now time.Time, shortlist []tables.RouterID) (list []pa
 		m.Router, m.Site, m.Draining = id, e.Site, r.Draining || r.VRKind != "regular"
 		m.Refused = q.refused[id]
 		if at, up := l.links.Endpoint(id); up && path.KindOf(at) != path.Relayed {
-			m.Linked = q.accepted[id] || !q.attachedTo(id)
+			asked := q.asking[id]
+			m.Linked = q.accepted[id] || !q.attachedTo(id) || asked.IsZero() || now.Sub(asked) < attachPatience
 			for _, w := range first(l.links.Ways(now, id)) {
 				if w.InUse {
 					m.RTT = w.Measure.RTT
@@ -261,6 +267,9 @@ func (q *queues) ask(now time.Time, id tables.RouterID) {
 		return // linkUp asks
 	}
 	q.order++
+	if q.asking[id].IsZero() {
+		q.asking[id] = now
+	}
 	l.do(now, l.links.Tell(now, id, frame.Attach{Order: q.order, Mode: frame.AttachChannel}.Append(nil)))
 	order := q.order
 	l.after(now, time.Second, func(now time.Time) {
@@ -283,6 +292,7 @@ func (q *queues) linkUp(now time.Time, id tables.RouterID) {
 // linkDown is the end of what the link carried.
 func (q *queues) linkDown(now time.Time, id tables.RouterID) {
 	delete(q.accepted, id)
+	delete(q.asking, id)
 	delete(q.clients, id)
 	if q.attachedTo(id) {
 		q.l.due(now, choreQueues, 0)
@@ -411,14 +421,17 @@ func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
 		return
 	}
 	accepted := l.relays() && !l.drains && (c != nil || len(q.clients) < clientsMax)
-	if accepted {
+	switch {
+	case accepted:
 		if c == nil {
 			c = &client{since: now}
 			q.clients[id] = c
 			l.n.log.Info("serving limited VR", "peer", l.name(id))
 		}
 		c.order, c.mode = f.Order, f.Mode
-	} else {
+	case c != nil && l.drains:
+		c.order = f.Order // it has not left yet
+	default:
 		delete(q.clients, id)
 	}
 	l.do(now, l.links.Tell(now, id, frame.Attached{Order: f.Order, Accepted: accepted}.Append(nil)))
@@ -434,6 +447,7 @@ func (q *queues) attached(now time.Time, id tables.RouterID, f frame.Attached) {
 	}
 	if f.Accepted {
 		q.accepted[id] = true
+		delete(q.asking, id)
 		delete(q.refused, id)
 	} else {
 		delete(q.accepted, id)

@@ -17,8 +17,9 @@ import (
 
 // A record is what decides our link record, beside the settings.
 type record struct {
-	count uint32      // link records made since the boot
-	made  []time.Time // when the last recordBurst were, oldest first
+	count  uint32    // link records made since the boot
+	tokens float64   // records that may be made at once, at most recordBurst
+	filled time.Time // when tokens was right
 
 	tags   map[string]string // as gossip was last told
 	tagged time.Time         // when
@@ -29,7 +30,9 @@ const (
 	// recordBurst at once: after a start it learns in quick succession where it is seen, what it is, and
 	// which queue-VRs it has.
 	recordEvery = 10 * time.Second
-	recordBurst = 3
+	recordBurst = 4
+	// recordAfter gathers what is learnt in quick succession into one record.
+	recordAfter = 300 * time.Millisecond
 )
 
 // observe takes what a peer says of where we are. It is a hint that lives as long as the link with
@@ -55,15 +58,11 @@ func (l *loop) refreshRecord(now time.Time) {
 		}
 		return
 	}
-	if len(l.record.made) == recordBurst {
-		if wait := l.record.made[0].Add(recordBurst * recordEvery).Sub(now); wait > 0 {
-			l.due(now, choreRecord, wait)
-			return
-		}
-		l.record.made = l.record.made[1:]
+	if wait := l.record.take(now); wait > 0 {
+		l.due(now, choreRecord, wait)
+		return
 	}
 	l.record.count++
-	l.record.made = append(l.record.made, now)
 	want.Version = l.n.self.boot<<32 | uint64(l.record.count)
 	d, err := tables.Sign(want, l.n.self.identity)
 	if err != nil {
@@ -107,6 +106,21 @@ func boundTags(tags map[string]string) map[string]string {
 		delete(tags, expendableTags[i])
 	}
 	return tags
+}
+
+// take takes a token, or says how long until there is one.
+func (r *record) take(now time.Time) (wait time.Duration) {
+	if r.filled.IsZero() {
+		r.tokens = recordBurst
+	} else {
+		r.tokens = min(recordBurst, r.tokens+now.Sub(r.filled).Seconds()/recordEvery.Seconds())
+	}
+	r.filled = now
+	if r.tokens < 1 {
+		return time.Duration((1-r.tokens)*float64(recordEvery)).Round(time.Millisecond) + time.Millisecond
+	}
+	r.tokens--
+	return 0
 }
 
 func sameRecord(a, b tables.LinkRecord) bool {

@@ -86,6 +86,9 @@ func newSelfhood(l *loop) *selfhood {
 	if l.n.self.boot > 1 {
 		c.Used = l.now // the process before may have sent just now
 	}
+	if r, ok := l.store.LinkRecord(l.n.self.Router); ok && r.VRKind == vr.Regular.String() {
+		c.Proven = r.Endpoints
+	}
 	s.state = vr.New(c)
 	return s
 }
@@ -141,7 +144,7 @@ func (s *selfhood) do(now time.Time, actions []vr.Action) {
 			v := a.Verdict
 			l.n.log.Info("what this VR is", "kind", v.Kind, "confirmed", v.Confirmed, "endpoints", v.Endpoints,
 				"mapping", v.Mapping, "filtering", v.Filtering, "reason", v.Reason)
-			l.due(now, choreRecord, 0)
+			l.due(now, choreRecord, recordAfter)
 			l.due(now, choreQueues, 0)
 			l.publishPeers()
 		}

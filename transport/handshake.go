@@ -132,11 +132,14 @@ func (l *Links) targets(k *link) []netip.AddrPort {
 			other = append(other, at)
 		}
 	}
-	to := other
-	if n := len(direct); n > 0 {
-		to = append(to, direct[k.tries%n])
+	var to []netip.AddrPort
+	if !peer.Reachable || k.tries >= unansweredTries || len(direct) == 0 {
+		to = other
 	}
-	if k.good.IsValid() && !slices.Contains(to, k.good) {
+	for i := range min(len(direct), dialDirectMax) {
+		to = append(to, direct[(k.tries*dialDirectMax+i)%len(direct)])
+	}
+	if k.good.IsValid() && path.KindOf(k.good) == path.Direct && !slices.Contains(to, k.good) {
 		to = append(to, k.good)
 	}
 	return to

@@ -119,6 +119,8 @@ const (
 	candidatesMax = 2
 	// dialOthersMax bounds the relays and stream connections that one first message is sent over.
 	dialOthersMax = 4
+	// dialDirectMax is how many endpoints one first message is sent to at once: one of each family.
+	dialDirectMax = 2
 	// unansweredTries is how many copies of a first message go unanswered before other paths are
 	// looked for: 250 and 500 ms, a bit over three quarters of a second.
 	unansweredTries = 2

@@ -53,6 +53,7 @@ type Config struct {
 type Peer struct {
 	Link      tables.LinkKey
 	Endpoints []netip.AddrPort // paths of any kind, best first
+	Reachable bool             // it says that it can be reached directly: relays wait until it has not answered
 }
 
 // Links holds all links of one VR. Its methods may be called from one goroutine only (the

@@ -213,11 +213,23 @@ func (c *conn) onChallenged(now time.Time, from netip.AddrPort, answer frame.Cha
 		c.move(now, from)
 	case c.liveness.suspects(now, &c.rtt) && from != c.endpoint:
 		c.move(now, from)
+	case fresh && c.leads() && c.shortcut(now, from):
+		c.move(now, from)
 	}
 	if fresh && c.router != 0 {
 		c.observeAt(from)
 		c.paths.next = now // the leader looks at it
 	}
+}
+
+// shortcut reports whether a way that has just been validated is taken without further measurement: it is direct, and
+// the one in use is not, nor is anything known of that one's bandwidth that would speak for it.
+func (c *conn) shortcut(now time.Time, to netip.AddrPort) bool {
+	if path.KindOf(to) != path.Direct || path.KindOf(c.endpoint) == path.Direct {
+		return false
+	}
+	w := c.way(c.endpoint)
+	return w == nil || w.measure.Measure(now).Rate.Kind != path.RateEstimate
 }
 
 // move makes a way the one that is used.
@@ -242,6 +254,9 @@ func (c *conn) move(now time.Time, to netip.AddrPort) {
 		return
 	}
 	c.links.emit(Moved{Router: c.router, Endpoint: to})
+	if k := c.links.links[c.router]; k != nil {
+		k.good = to
+	}
 	c.observe()
 	if c.leads() {
 		c.paths.order++
@@ -322,13 +337,13 @@ func (c *conn) advanceWays(now time.Time) {
 		return
 	}
 	if c.leads() {
+		if !now.Before(ps.next) && len(ps.list) > 1 {
+			c.choose(now)
+		}
 		if ps.order > 0 && !ps.used && !now.Before(ps.useNext) {
 			c.put(frame.Use{Order: ps.order}.Append(nil))
 			c.liveness.sentData(now)
 			ps.useNext = now.Add(useRetry)
-		}
-		if !now.Before(ps.next) && len(ps.list) > 1 {
-			c.choose(now)
 		}
 	}
 	if !ps.tellDue.IsZero() && !now.Before(ps.tellDue) {
