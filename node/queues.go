@@ -45,8 +45,8 @@ type queues struct {
 	trials   map[tables.RouterID]time.Time
 	refused  map[tables.RouterID]time.Time // when a queue-VR said no
 	accepted map[tables.RouterID]bool
-	left     map[tables.RouterID]bool      // detached from; those who have missed it are told again
 	asking   map[tables.RouterID]time.Time // since when an answer to attach is waited for
+	left     map[tables.RouterID]bool      // detached from; those who have missed it are told again
 	order    uint32
 	elected  []tables.RouterID
 	clients  map[tables.RouterID]*client
@@ -64,7 +64,7 @@ func newQueues(l *loop) *queues {
 	return &queues{
 		l: l, state: path.NewAttachments(l.n.self.Router, queuesWanted),
 		trials: map[tables.RouterID]time.Time{}, refused: map[tables.RouterID]time.Time{},
-		accepted: map[tables.RouterID]bool{}, left: map[tables.RouterID]bool{}, asking: map[tables.RouterID]time.Time{},
+		accepted: map[tables.RouterID]bool{}, asking: map[tables.RouterID]time.Time{}, left: map[tables.RouterID]bool{},
 		clients: map[tables.RouterID]*client{}, detoured: map[tables.RouterID]time.Time{},
 	}
 }
