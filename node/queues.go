@@ -488,7 +488,8 @@ func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
 		return
 	}
 	accepted := l.relays() && !l.drains && (c != nil || len(q.clients) < clientsMax)
-	if accepted {
+	switch {
+	case accepted:
 		if c == nil {
 			c = &client{since: now}
 			q.clients[id] = c
@@ -503,7 +504,9 @@ func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
 		if before == frame.AttachPoll && c.mode != before {
 			l.n.letGo(id)
 		}
-	} else {
+	case c != nil && l.drains:
+		c.order = f.Order // it has not left yet
+	default:
 		q.dropClient(id)
 	}
 	l.do(now, l.links.Tell(now, id, frame.Attached{Order: f.Order, Accepted: accepted}.Append(nil)))
