@@ -45,11 +45,12 @@ func underLoad(on bool, queued, capacity int, idle time.Duration) bool {
 // controlArrived passes a datagram through the gate and on to the control loop. It runs on the
 // receiving lane, before anything is kept.
 func (n *Node) controlArrived(now time.Time, from netip.AddrPort, b []byte) {
-	switch verdict := n.gate.Check(now, from, b); verdict {
+	origin := n.origin(from)
+	switch verdict := n.gate.Check(now, origin, b); verdict {
 	case secure.Pass:
 		n.enqueue(arrival{now, from, b})
 	case secure.Cookie:
-		answer, err := n.gate.AppendCookie(nil, now, from, b, n.options.Rand)
+		answer, err := n.gate.AppendCookie(nil, now, origin, b, n.options.Rand)
 		if err == nil && len(answer) <= len(b) {
 			n.send(from, answer)
 		}

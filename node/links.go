@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/node/vr"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
@@ -30,7 +31,7 @@ func (l *loop) peerOf(id tables.RouterID) *peer {
 func newPeer() *peer {
 	return &peer{
 		sent: new(atomic.Bool), got: new(atomic.Bool), roamed: new(atomic.Bool), missed: new(atomic.Bool),
-		served: new(served), grants: map[uint32]grant{},
+		served: new(served), grants: map[uint32]grant{}, misses: forward.NewTokenBucket(int(time.Second/missEvery), missBurst),
 	}
 }
 
@@ -102,7 +103,7 @@ func (l *loop) address(id tables.RouterID) (transport.Peer, bool) {
 	if !ok || id == l.n.self.Router {
 		return transport.Peer{}, false
 	}
-	return transport.Peer{Link: r.Link, Endpoints: l.pathsTo(id, r)}, true
+	return transport.Peer{Link: r.Link, Endpoints: l.pathsTo(id, r), Reachable: r.VRKind == "regular" && !l.n.reach.silent.Load()}, true
 }
 
 // pathsTo returns the paths to a router that are known from its link record and our queue-VRs, best first.
@@ -113,12 +114,12 @@ func (l *loop) pathsTo(id tables.RouterID, r tables.LinkRecord) (paths []netip.A
 		}
 	}
 	for _, relay := range r.Queues {
-		if relay != l.n.self.Router {
+		if l.relayAllowed(l.now, relay) {
 			paths = append(paths, path.Relay(relay, id))
 		}
 	}
 	for _, relay := range l.queues.list { // it reaches whom we do not
-		if at := path.Relay(relay, id); relay != id && !slices.Contains(paths, at) {
+		if at := path.Relay(relay, id); relay != id && l.relayAllowed(l.now, relay) && !slices.Contains(paths, at) {
 			paths = append(paths, at)
 		}
 	}
@@ -267,6 +268,7 @@ func (l *loop) publishPeers() {
 	}
 	next.forward = l.compiled.WithPathMTU(l.pathMTUs(l.store.Snapshot()))
 	l.n.snapshot.Store(&next)
+	l.publishHops() // the authority may have changed its mind about queue-VRs
 }
 
 func (l *loop) publishGrants() {

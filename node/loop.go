@@ -54,6 +54,7 @@ type loop struct {
 	self      *selfhood
 	streaming *streaming
 	drains    bool // `vine drain`: no new clients, and those that are here are asked to leave
+	emptying  emptying
 	record    record
 	settings  Settings
 }
@@ -75,6 +76,7 @@ type peer struct {
 	hopIndex uint32
 	served   *served
 	missed   *atomic.Bool // see hop.missed
+	misses   *forward.TokenBucket
 }
 
 // A dialWait is somebody who waits for a link with a router.
@@ -140,6 +142,7 @@ func newLoop(n *Node, now time.Time, store *tables.Store) (*loop, error) {
 		Allowed:  func(id tables.RouterID) bool { return l.store.Admitted(id, l.now) },
 		Joinable: func() bool { return l.settings.Joinable },
 		Leads:    l.leads, Candidates: l.candidates, Punchable: l.punchable, Draining: l.draining,
+		Origin: n.origin,
 	})
 	n.gate.SetJoinable(l.settings.Joinable)
 	if err := l.restore(); err != nil {

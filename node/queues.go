@@ -24,10 +24,14 @@ const (
 	shortlistLen = 6
 	// electEvery is how often the election is looked at.
 	electEvery = time.Second
+	// attachPatience is how long a queue-VR may take to answer an attach frame.
+	attachPatience = 3 * time.Second
 	// trialLife is how long a channel for a trial is kept open.
 	trialLife = 30 * time.Second
 	// clientsMax bounds the limited VRs attached to this one. At 1,000 each has 1 Mb/s of a gigabit.
 	clientsMax = 1000
+	// nameEvery is how often at most the log names a client that comes and goes.
+	nameEvery = time.Minute
 	// detoursMax is how many relays are offered to a link whose path has gone bad.
 	detoursMax = 3
 	// detourPause is how often at most they are offered.
@@ -43,9 +47,14 @@ type queues struct {
 	trials   map[tables.RouterID]time.Time
 	refused  map[tables.RouterID]time.Time // when a queue-VR said no
 	accepted map[tables.RouterID]bool
+	asking   map[tables.RouterID]time.Time // since when an answer to attach is waited for
+	left     map[tables.RouterID]bool      // detached from; those who have missed it are told again
 	order    uint32
+	asked    map[tables.RouterID]uint32 // the order of the last attach
 	elected  []tables.RouterID
 	clients  map[tables.RouterID]*client
+	gone     map[tables.RouterID]uint32    // the order by which a client left, while the link lives
+	named    map[tables.RouterID]time.Time // clients that the log has named lately
 	detoured map[tables.RouterID]time.Time
 	polls    uint32    // polls sent: the order of the last one
 	polled   time.Time // when the last were sent
@@ -65,7 +74,9 @@ func newQueues(l *loop) *queues {
 	return &queues{
 		l: l, state: path.NewAttachments(l.n.self.Router, queuesWanted),
 		trials: map[tables.RouterID]time.Time{}, refused: map[tables.RouterID]time.Time{},
-		accepted: map[tables.RouterID]bool{}, clients: map[tables.RouterID]*client{}, detoured: map[tables.RouterID]time.Time{},
+		accepted: map[tables.RouterID]bool{}, asking: map[tables.RouterID]time.Time{}, left: map[tables.RouterID]bool{},
+		clients: map[tables.RouterID]*client{}, detoured: map[tables.RouterID]time.Time{},
+		asked: map[tables.RouterID]uint32{}, gone: map[tables.RouterID]uint32{}, named: map[tables.RouterID]time.Time{},
 	}
 }
 
@@ -136,13 +147,15 @@ func (q *queues) do(now time.Time, a path.AttachAction) {
 	case path.Attach:
 		l.n.log.Info("attaching to queue-VR", "peer", l.name(a.Router), "reason", a.Reason)
 		delete(q.trials, a.Router)
+		delete(q.left, a.Router)
 		l.do(now, l.links.Pin(now, a.Router, true))
 		q.ask(now, a.Router)
 	case path.Detach:
 		l.n.log.Info("leaving queue-VR", "peer", l.name(a.Router), "reason", a.Reason)
 		delete(q.accepted, a.Router)
-		q.order++
-		l.do(now, l.links.Tell(now, a.Router, frame.Attach{Order: q.order, Mode: frame.AttachLeave}.Append(nil)))
+		delete(q.asking, a.Router)
+		q.left[a.Router] = true
+		q.leave(now, a.Router)
 		l.do(now, l.links.Pin(now, a.Router, false))
 	case path.Try:
 		q.trials[a.Router] = now.Add(trialLife)
@@ -153,7 +166,7 @@ func (q *queues) do(now time.Time, a path.AttachAction) {
 		for _, id := range q.list {
 			q.offerThrough(now, id)
 		}
-		l.due(now, choreRecord, 0)
+		l.due(now, choreRecord, recordAfter)
 		l.publishDirectory()
 	}
 }
@@ -204,7 +217,8 @@ func (q *queues) measures(now time.Time, shortlist []tables.RouterID) (list []pa
 		m.Router, m.Site, m.Draining = id, e.Site, r.Draining || r.VRKind != "regular"
 		m.Refused = q.refused[id]
 		if at, up := l.links.Endpoint(id); up && path.KindOf(at) != path.Relayed {
-			m.Linked = q.accepted[id] || !q.attachedTo(id)
+			asked := q.asking[id]
+			m.Linked = q.accepted[id] || !q.attachedTo(id) || asked.IsZero() || now.Sub(asked) < attachPatience
 			for _, w := range first(l.links.Ways(now, id)) {
 				if w.InUse {
 					m.RTT = w.Measure.RTT
@@ -264,10 +278,14 @@ func (q *queues) ask(now time.Time, id tables.RouterID) {
 		return // linkUp asks
 	}
 	q.order++
+	if q.asking[id].IsZero() {
+		q.asking[id] = now
+	}
 	l.do(now, l.links.Tell(now, id, q.attachFrame().Append(nil)))
 	order := q.order
+	q.asked[id] = order
 	l.after(now, time.Second, func(now time.Time) {
-		if q.attachedTo(id) && !q.accepted[id] && q.order == order {
+		if q.attachedTo(id) && !q.accepted[id] && q.asked[id] == order {
 			q.ask(now, id)
 		}
 	})
@@ -286,7 +304,9 @@ func (q *queues) linkUp(now time.Time, id tables.RouterID) {
 // linkDown is the end of what the link carried.
 func (q *queues) linkDown(now time.Time, id tables.RouterID) {
 	delete(q.accepted, id)
+	delete(q.asking, id)
 	q.dropClient(id)
+	delete(q.gone, id)
 	q.l.n.held.forget(id)
 	if q.attachedTo(id) {
 		q.l.due(now, choreQueues, 0)
@@ -369,8 +389,8 @@ func (l *loop) degraded(now time.Time, router tables.RouterID) {
 	}
 	q.detoured[router] = now
 	offered := 0
-	for _, id := range append(slices.Clone(q.list), l.links.Established()...) {
-		if id == router || offered >= detoursMax || !l.relayAllowed(now, id) {
+	for i, id := range append(slices.Clone(q.list), l.links.Established()...) {
+		if id == router || offered >= detoursMax || !l.relayAllowed(now, id) || i >= len(q.list) && slices.Contains(q.list, id) {
 			continue
 		}
 		if at, up := l.links.Endpoint(id); !up || path.KindOf(at) == path.Relayed {
@@ -411,11 +431,12 @@ func (l *loop) asked(now time.Time, a transport.Asked) {
 func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
 	l := q.l
 	c := q.clients[id]
-	if c != nil && f.Order < c.order {
+	if left, gone := q.gone[id]; c != nil && f.Order < c.order || gone && f.Order <= left {
 		return
 	}
 	if f.Mode == frame.AttachLeave {
 		q.dropClient(id)
+		q.gone[id] = f.Order
 		return
 	}
 	accepted := l.relays() && !l.drains && (c != nil || len(q.clients) < clientsMax)
@@ -423,7 +444,10 @@ func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
 		if c == nil {
 			c = &client{since: now}
 			q.clients[id] = c
-			l.n.log.Info("serving limited VR", "peer", l.name(id))
+			if now.Sub(q.named[id]) >= nameEvery {
+				q.named[id] = now
+				l.n.log.Info("serving limited VR", "peer", l.name(id))
+			}
 		}
 		before := c.mode
 		c.order, c.mode = f.Order, f.Mode
@@ -439,7 +463,10 @@ func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
 
 // attached takes a queue-VR's answer. One that says no later asks to be left.
 func (q *queues) attached(now time.Time, id tables.RouterID, f frame.Attached) {
-	if !q.attachedTo(id) || f.Order > q.order {
+	if q.left[id] && !f.Accepted {
+		q.leave(now, id) // it still counts us
+	}
+	if !q.attachedTo(id) || f.Order > q.asked[id] {
 		return
 	}
 	if f.Accepted {
@@ -447,6 +474,7 @@ func (q *queues) attached(now time.Time, id tables.RouterID, f frame.Attached) {
 			return // the answer to a poll
 		}
 		q.accepted[id] = true
+		delete(q.asking, id)
 		delete(q.refused, id)
 		q.l.due(now, chorePoll, 0)
 	} else {
@@ -463,5 +491,4 @@ func (q *queues) drain(now time.Time) {
 	for id, c := range q.clients {
 		l.do(now, l.links.Tell(now, id, frame.Attached{Order: c.order, Accepted: false}.Append(nil)))
 	}
-	l.due(now, choreRecord, 0)
 }

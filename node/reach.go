@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -24,6 +25,27 @@ func (n *Node) reaches(a netip.Addr) bool {
 		return n.reach.v4.Load()
 	}
 	return n.reach.v6.Load()
+}
+
+// origin returns the endpoint that the limits per network go by: of a stream connection its other side; of a relayed
+// path an address in a network of the relay's own, so that one relay cannot use up another's share. Any
+// goroutine may call it.
+func (n *Node) origin(at netip.AddrPort) netip.AddrPort {
+	switch path.KindOf(at) {
+	case path.Streamed:
+		if n.streams != nil {
+			if remote, ok := n.streams.Remote(at); ok {
+				return remote
+			}
+		}
+	case path.Relayed:
+		relay, router := path.RelayOf(at)
+		a := [16]byte{0: 0xfd} // a /48 for each relay; no datagram goes there
+		binary.BigEndian.PutUint32(a[1:], uint32(relay))
+		binary.BigEndian.PutUint32(a[12:], uint32(router))
+		return netip.AddrPortFrom(netip.AddrFrom16(a), at.Port())
+	}
+	return at
 }
 
 // setFamilies takes note of which families this machine has addresses of. One of which nothing is known has

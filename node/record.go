@@ -1,7 +1,7 @@
 package node
 
 import (
-	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vine-mesh/vine/mesh/gossip"
 	"github.com/vine-mesh/vine/node/vr"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
@@ -16,8 +17,12 @@ import (
 
 // A record is what decides our link record, beside the settings.
 type record struct {
-	count uint32      // link records made since the boot
-	made  []time.Time // when the last recordBurst were, oldest first
+	count  uint32    // link records made since the boot
+	tokens float64   // records that may be made at once, at most recordBurst
+	filled time.Time // when tokens was right
+
+	tags   map[string]string // as gossip was last told
+	tagged time.Time         // when
 }
 
 const (
@@ -25,7 +30,9 @@ const (
 	// recordBurst at once: after a start it learns in quick succession where it is seen, what it is, and
 	// which queue-VRs it has.
 	recordEvery = 10 * time.Second
-	recordBurst = 3
+	recordBurst = 4
+	// recordAfter gathers what is learnt in quick succession into one record.
+	recordAfter = 300 * time.Millisecond
 )
 
 // observe takes what a peer says of where we are. It is a hint that lives as long as the link with
@@ -44,17 +51,18 @@ func (l *loop) refreshRecord(now time.Time) {
 	want := l.desiredRecord()
 	have, ok := l.store.LinkRecord(l.n.self.Router)
 	if ok && l.record.count > 0 && sameRecord(want, have) {
+		if wait := l.record.tagged.Add(recordEvery).Sub(now); wait > 0 {
+			l.due(now, choreRecord, wait) // what only tags say is in no hurry
+		} else {
+			l.tellTags(now)
+		}
 		return
 	}
-	if len(l.record.made) == recordBurst {
-		if wait := l.record.made[0].Add(recordBurst * recordEvery).Sub(now); wait > 0 {
-			l.due(now, choreRecord, wait)
-			return
-		}
-		l.record.made = l.record.made[1:]
+	if wait := l.record.take(now); wait > 0 {
+		l.due(now, choreRecord, wait)
+		return
 	}
 	l.record.count++
-	l.record.made = append(l.record.made, now)
 	want.Version = l.n.self.boot<<32 | uint64(l.record.count)
 	d, err := tables.Sign(want, l.n.self.identity)
 	if err != nil {
@@ -64,7 +72,55 @@ func (l *loop) refreshRecord(now time.Time) {
 	if err := l.keepOwn(now, []*tables.Document{d}); err != nil {
 		l.n.log.Error("link record not kept", "err", err)
 	}
-	l.n.gossip.SetTags(l.tags())
+	l.tellTags(now)
+}
+
+// tellTags gives gossip our tags if they have changed.
+func (l *loop) tellTags(now time.Time) {
+	tags := boundTags(l.tags())
+	if maps.Equal(tags, l.record.tags) {
+		return
+	}
+	if err := l.n.gossip.SetTags(tags); err != nil {
+		l.n.log.Error("tags not told", "err", err)
+		return
+	}
+	l.record.tags, l.record.tagged = tags, now
+}
+
+// expendableTags may be left out when the tags are too long, the first first: other documents say the same.
+var expendableTags = []string{"queues", "version", "endpoint", "site", "nat"}
+
+// boundTags keeps tags within what gossip takes, whatever the names in them are: the list of queue-VRs loses
+// its end, then whole tags go.
+func boundTags(tags map[string]string) map[string]string {
+	for gossip.TagBytes(tags) > gossip.TagBytesMax {
+		if list := tags["queues"]; strings.Contains(list, ",") {
+			tags["queues"] = list[:strings.LastIndexByte(list, ',')]
+			continue
+		}
+		i := slices.IndexFunc(expendableTags, func(name string) bool { return tags[name] != "" })
+		if i < 0 {
+			return map[string]string{"id": tags["id"]}
+		}
+		delete(tags, expendableTags[i])
+	}
+	return tags
+}
+
+// take takes a token, or says how long until there is one.
+func (r *record) take(now time.Time) (wait time.Duration) {
+	if r.filled.IsZero() {
+		r.tokens = recordBurst
+	} else {
+		r.tokens = min(recordBurst, r.tokens+now.Sub(r.filled).Seconds()/recordEvery.Seconds())
+	}
+	r.filled = now
+	if r.tokens < 1 {
+		return time.Duration((1-r.tokens)*float64(recordEvery)).Round(time.Millisecond) + time.Millisecond
+	}
+	r.tokens--
+	return 0
 }
 
 func sameRecord(a, b tables.LinkRecord) bool {
@@ -153,8 +209,8 @@ func (l *loop) tags() map[string]string {
 	tags := map[string]string{
 		"id": l.n.self.Router.String(), "site": e.Site, "kind": r.VRKind, "version": r.Software,
 	}
-	if v.Mapping.Behaviour != vr.Unknown || v.Filtering.Behaviour != vr.Unknown {
-		tags["nat"] = fmt.Sprintf("%v/%v", v.Mapping.Behaviour, v.Filtering.Behaviour)
+	if nat := natText(v); nat != "" {
+		tags["nat"] = nat
 	}
 	var queues []string
 	for _, id := range r.Queues {

@@ -73,6 +73,7 @@ type selfhood struct {
 	state  *vr.Self
 	helper vr.Helper
 	local  []netip.AddrPort
+	mapped []netip.AddrPort // what the gateway said last
 }
 
 func newSelfhood(l *loop) *selfhood {
@@ -84,6 +85,9 @@ func newSelfhood(l *loop) *selfhood {
 	}
 	if l.n.self.boot > 1 {
 		c.Used = l.now // the process before may have sent just now
+	}
+	if r, ok := l.store.LinkRecord(l.n.self.Router); ok && r.VRKind == vr.Regular.String() {
+		c.Proven = r.Endpoints
 	}
 	s.state = vr.New(c)
 	return s
@@ -141,7 +145,7 @@ func (s *selfhood) do(now time.Time, actions []vr.Action) {
 			v := a.Verdict
 			l.n.log.Info("what this VR is", "kind", v.Kind, "confirmed", v.Confirmed, "endpoints", v.Endpoints,
 				"mapping", v.Mapping, "filtering", v.Filtering, "reason", v.Reason)
-			l.due(now, choreRecord, 0)
+			l.due(now, choreRecord, recordAfter)
 			l.due(now, choreQueues, 0)
 			l.publishPeers()
 		}
@@ -232,7 +236,10 @@ func (s *selfhood) dial(r vr.Request) {
 // Mapped takes at which endpoints the gateway says that it passes packets on to us. It is a hint, believed once
 // somebody has come that way.
 func (n *Node) Mapped(endpoints []netip.AddrPort) {
-	n.command(func(now time.Time, l *loop) { l.self.handle(now, vr.Mapped{Endpoints: endpoints}) })
+	n.command(func(now time.Time, l *loop) {
+		l.self.mapped = endpoints
+		l.self.handle(now, vr.Mapped{Endpoints: endpoints})
+	})
 }
 
 // dialledBack takes the datagram of a dial-back. It runs on the receiving lane.

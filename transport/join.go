@@ -87,15 +87,23 @@ func joinNet(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// joinsFrom counts the conversations that newcomers of the network of an address dialled.
-func (l *Links) joinsFrom(a netip.Addr) (n int) {
-	site := joinNet(a)
+// joinsFrom counts the conversations that newcomers of the network of a path dialled.
+func (l *Links) joinsFrom(at netip.AddrPort) (n int) {
+	site := joinNet(l.origin(at))
 	for _, j := range l.joins {
-		if j.member != nil && joinNet(j.peer.Addr()) == site {
+		if j.member != nil && joinNet(l.origin(j.peer)) == site {
 			n++
 		}
 	}
 	return n
+}
+
+// origin returns the address that whoever is at a path counts with.
+func (l *Links) origin(at netip.AddrPort) netip.Addr {
+	if l.cfg.Origin == nil {
+		return at.Addr()
+	}
+	return l.cfg.Origin(at).Addr()
 }
 
 // speak takes note that a newcomer's stream bytes came: it means to join.
@@ -144,7 +152,7 @@ func (l *Links) onJoinHello(now time.Time, from netip.AddrPort, datagram []byte)
 		l.counters.Refused++
 		return
 	}
-	if len(l.joins) >= joinsMax || l.joinsFrom(from.Addr()) >= joinsNetMax && !l.crowdedJoins {
+	if len(l.joins) >= joinsMax || l.joinsFrom(from) >= joinsNetMax && !l.crowdedJoins {
 		l.counters.Limited++
 		return
 	}

@@ -42,6 +42,9 @@ type Config struct {
 	Candidates func(to tables.RouterID) ([]netip.AddrPort, []tables.RouterID)
 	// Punchable reports whether an endpoint that a peer told of itself may be asked; nil: every one.
 	Punchable func(netip.AddrPort) bool
+	// Origin returns the endpoint that bounds per network go by: of a stream connection its other side. nil: the
+	// path itself.
+	Origin func(netip.AddrPort) netip.AddrPort
 	// Draining reports whether a relay asks to be left; nil: none does.
 	Draining func(tables.RouterID) bool
 }
@@ -50,6 +53,7 @@ type Config struct {
 type Peer struct {
 	Link      tables.LinkKey
 	Endpoints []netip.AddrPort // paths of any kind, best first
+	Reachable bool             // it says that it can be reached directly: relays wait until it has not answered
 }
 
 // Links holds all links of one VR. Its methods may be called from one goroutine only (the
@@ -87,6 +91,9 @@ type Links struct {
 	believeInits   bool // a peer's session is sent with before the peer proved to be alive
 	acceptReplays  bool // first messages need no rising order
 	crowdedJoins   bool // join conversations of one network are not bounded, silent ones are kept
+	answersAll     bool // a way that has proved nothing gets as many answers as questions came over it
+	asksAll        bool // whatever a peer names is asked, as often as it likes
+	strayPaths     bool // a packet of one router may come by a path that names another
 }
 
 // An owner is what an index that we issued stands for. The zero owner is a channel index, which
@@ -289,7 +296,7 @@ const dataBytesMin = frame.DataHeaderLen + 20 + frame.TagLen
 // link's. Links asks that address for proof before it uses it.
 func (l *Links) Roamed(now time.Time, router tables.RouterID, from netip.AddrPort) []Action {
 	l.begin(now)
-	if k := l.links[router]; k != nil && k.conn != nil {
+	if k := l.links[router]; k != nil && k.conn != nil && l.leadsTo(from, router) {
 		k.conn.heard(now, k, from)
 		k.conn.sawSource(now, from, dataBytesMin, true)
 		l.touch(k)

@@ -14,6 +14,7 @@ type WayStatus struct {
 	Path      netip.AddrPort
 	InUse     bool
 	Validated bool
+	Asked     bool      // it was asked and has not answered yet
 	Heard     time.Time // its last answer; zero: none yet
 	Measure   path.Measure
 }
@@ -27,7 +28,7 @@ func (l *Links) Ways(now time.Time, router tables.RouterID) (list []WayStatus, c
 	}
 	c := k.conn
 	for _, w := range c.paths.list {
-		s := WayStatus{Path: w.addr, InUse: w.addr == c.endpoint, Validated: w.validated(), Heard: w.heard, Measure: w.measure.Measure(now)}
+		s := WayStatus{Path: w.addr, InUse: w.addr == c.endpoint, Validated: w.validated(), Asked: w.tries+w.rounds > 0, Heard: w.heard, Measure: w.measure.Measure(now)}
 		if s.InUse {
 			s.Validated, s.Heard = true, c.liveness.heardAt
 		}

@@ -317,6 +317,16 @@ func (s *Streams) Keep(at netip.AddrPort) {
 	}
 }
 
+// Remote returns the other side of a connection, false if there is none of that name. Beyond a proxy it is
+// the endpoint that was asked for.
+func (s *Streams) Remote(at netip.AddrPort) (netip.AddrPort, bool) {
+	c := s.find(at)
+	if c == nil {
+		return netip.AddrPort{}, false
+	}
+	return c.remote, true
+}
+
 // Hangup closes a connection. What its send queue holds is lost.
 func (s *Streams) Hangup(at netip.AddrPort) {
 	if c := s.find(at); c != nil {
