@@ -47,7 +47,9 @@ func TestPollModes(t *testing.T) {
 			a, b := limited[0], limited[1]
 			took := netns.AwaitPing(t, a.LAN.Hosts[0], b.Addr4(t, 0), 60*time.Second)
 			t.Logf("NUMBER %s: first ping after %s", mode.name, inSeconds(took))
-			time.Sleep(5 * time.Second) // until attached
+			netns.Await(t, "pings wait for polls", 30*time.Second, func() bool {
+				return netns.PingMany(t, a.LAN.Hosts[0], b.Addr4(t, 0), 5, interval).Avg > interval/4
+			})
 			p := netns.PingMany(t, a.LAN.Hosts[0], b.Addr4(t, 0), 150, 200*time.Millisecond)
 			t.Logf("NUMBER %s: %+v", mode.name, p)
 			if p.Received != p.Sent {
