@@ -46,12 +46,13 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 	for name, count := range map[string]uint64{
 		"no-link": a.n.waited.Load(), "key-spent": a.n.spent.Load(), "data-not-opened": a.n.junk.Load(),
 		"gate": a.n.gated.Load(), "control-queue-full": a.n.busy.Load(), "handshake-queue-full": a.n.crowded.Load(), "unknown-index": a.n.unknown.Load(),
-		"gossip-not-opened": a.n.gossiped.Load(),
+		"gossip-not-opened": a.n.gossiped.Load(), "relay-queue-full": a.n.unqueued.Load(),
 	} {
 		if count > 0 {
 			s.Packets.Drops[name] = count
 		}
 	}
+	s.Streams, s.PortMappings, s.Queues = []string{}, []netip.AddrPort{}, []string{}
 	err := a.n.call(ctx, func(now time.Time, l *loop) {
 		s.Root = hex.EncodeToString(rootOf(l))
 		s.Members = l.gossip.view.LiveCount() + 1
@@ -59,10 +60,9 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 		s.Serving = l.author != nil
 		s.Joinable = l.settings.Joinable
 		if r, ok := l.store.LinkRecord(a.n.self.Router); ok {
-			s.Kind, s.Endpoints = r.VRKind, r.Endpoints
+			s.Endpoints = r.Endpoints
 		}
-		v := l.self.state.Verdict()
-		s.Confirmed, s.Why, s.Mapping, s.Filtering = v.Confirmed, v.Reason, v.Mapping.String(), v.Filtering.String()
+		l.describeSelf(&s)
 		for _, p := range l.peers {
 			if p.endpoint.IsValid() {
 				s.Links++
@@ -100,8 +100,8 @@ func (l *loop) problems(now time.Time) []string {
 	if evidence, _ := l.store.Evidence(); len(evidence) > 0 {
 		list = append(list, fmt.Sprintf("%d documents contradict others of the same version: a signer is at fault", len(evidence)))
 	}
-	if r, ok := l.store.LinkRecord(l.n.self.Router); ok && r.VRKind == "limited" {
-		list = append(list, "this VR cannot be reached from outside: it links only with sites that can")
+	if l.limited() && len(l.queues.list) == 0 {
+		list = append(list, "this VR cannot be reached from outside and no queue-VR serves it: it links only with sites that can be reached")
 	}
 	return list
 }
@@ -432,7 +432,12 @@ func (a api) Reload(ctx context.Context) error {
 // Apply changes the settings of a running Node.
 func (n *Node) Apply(ctx context.Context, s Settings) error {
 	return n.call(ctx, func(now time.Time, l *loop) {
+		polls := l.settings.Poll != s.Poll || l.settings.Interval != s.Interval
 		l.settings = s
+		n.held.setRate(s.Rate)
+		if polls {
+			l.queues.askAgain(now)
+		}
 		n.gate.SetJoinable(s.Joinable)
 		l.self.declare(now)
 		l.due(now, choreRecord, 0)

@@ -1,7 +1,7 @@
 package node
 
 import (
-	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vine-mesh/vine/mesh/gossip"
 	"github.com/vine-mesh/vine/node/vr"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
@@ -19,6 +20,9 @@ type record struct {
 	count  uint32    // link records made since the boot
 	tokens float64   // records that may be made at once, at most recordBurst
 	filled time.Time // when tokens was right
+
+	tags   map[string]string // as gossip was last told
+	tagged time.Time         // when
 }
 
 const (
@@ -47,6 +51,11 @@ func (l *loop) refreshRecord(now time.Time) {
 	want := l.desiredRecord()
 	have, ok := l.store.LinkRecord(l.n.self.Router)
 	if ok && l.record.count > 0 && sameRecord(want, have) {
+		if wait := l.record.tagged.Add(recordEvery).Sub(now); wait > 0 {
+			l.due(now, choreRecord, wait) // what only tags say is in no hurry
+		} else {
+			l.tellTags(now)
+		}
 		return
 	}
 	if wait := l.record.take(now); wait > 0 {
@@ -63,7 +72,40 @@ func (l *loop) refreshRecord(now time.Time) {
 	if err := l.keepOwn(now, []*tables.Document{d}); err != nil {
 		l.n.log.Error("link record not kept", "err", err)
 	}
-	l.n.gossip.SetTags(l.tags())
+	l.tellTags(now)
+}
+
+// tellTags gives gossip our tags if they have changed.
+func (l *loop) tellTags(now time.Time) {
+	tags := boundTags(l.tags())
+	if maps.Equal(tags, l.record.tags) {
+		return
+	}
+	if err := l.n.gossip.SetTags(tags); err != nil {
+		l.n.log.Error("tags not told", "err", err)
+		return
+	}
+	l.record.tags, l.record.tagged = tags, now
+}
+
+// expendableTags may be left out when the tags are too long, the first first: other documents say the same.
+var expendableTags = []string{"queues", "version", "endpoint", "site", "nat"}
+
+// boundTags keeps tags within what gossip takes, whatever the names in them are: the list of queue-VRs loses
+// its end, then whole tags go.
+func boundTags(tags map[string]string) map[string]string {
+	for gossip.TagBytes(tags) > gossip.TagBytesMax {
+		if list := tags["queues"]; strings.Contains(list, ",") {
+			tags["queues"] = list[:strings.LastIndexByte(list, ',')]
+			continue
+		}
+		i := slices.IndexFunc(expendableTags, func(name string) bool { return tags[name] != "" })
+		if i < 0 {
+			return map[string]string{"id": tags["id"]}
+		}
+		delete(tags, expendableTags[i])
+	}
+	return tags
 }
 
 // take takes a token, or says how long until there is one.
@@ -167,8 +209,8 @@ func (l *loop) tags() map[string]string {
 	tags := map[string]string{
 		"id": l.n.self.Router.String(), "site": e.Site, "kind": r.VRKind, "version": r.Software,
 	}
-	if v.Mapping.Behaviour != vr.Unknown || v.Filtering.Behaviour != vr.Unknown {
-		tags["nat"] = fmt.Sprintf("%v/%v", v.Mapping.Behaviour, v.Filtering.Behaviour)
+	if nat := natText(v); nat != "" {
+		tags["nat"] = nat
 	}
 	var queues []string
 	for _, id := range r.Queues {

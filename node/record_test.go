@@ -1,7 +1,10 @@
 package node
 
 import (
+	"maps"
+	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,6 +53,36 @@ func TestObservedOfStrangers(t *testing.T) {
 		}
 		if held, _ := s.l.store.LinkRecord(s.l.n.self.Router); len(held.Endpoints) != 1 {
 			t.Errorf("announced without any link: %v", held.Endpoints)
+		}
+	})
+}
+
+// TestTagsAreBounded: whatever the names are, gossip takes the tags. serf would panic.
+func TestTagsAreBounded(t *testing.T) {
+	withStill(t, func(t *testing.T, s *still) {
+		long := func(c string, n int) string { return strings.Repeat(c, n) }
+		usual := map[string]string{
+			"id": "vr4294967295", "site": long("s", 63), "kind": "limited", "version": long("v", 32), "draining": "yes", "serves": "1000",
+			"endpoint": "[2001:db8:1111:2222:3333:4444:5555:6666]:65535", "nat": "address-and-port-dependent/address-and-port-dependent",
+			"queues": long("q", 63) + "," + long("r", 63),
+		}
+		if got := boundTags(maps.Clone(usual)); !maps.Equal(got, usual) {
+			t.Errorf("what real names make is cut: %v", got)
+		}
+		random := rand.New(rand.NewPCG(1, 2))
+		for range 2000 {
+			tags := map[string]string{"id": "vr7", "kind": "limited"}
+			for _, name := range []string{"site", "version", "endpoint", "nat", "queues", "serves", "draining"} {
+				tags[name] = long("x,", random.IntN(400))
+			}
+			if tags["serves"] = "3"; random.IntN(4) == 0 {
+				tags["kind"] = long("k", 600)
+			}
+			tags["draining"] = "yes"
+			tags = boundTags(tags)
+			if err := s.l.n.gossip.SetTags(tags); err != nil || tags["id"] != "vr7" {
+				t.Fatalf("%v: %v", tags, err)
+			}
 		}
 	})
 }

@@ -73,27 +73,32 @@ type selfhood struct {
 	state  *vr.Self
 	helper vr.Helper
 	local  []netip.AddrPort
+	mapped []netip.AddrPort // what the gateway said last
 }
 
 func newSelfhood(l *loop) *selfhood {
 	e, _ := l.store.Enrolment(l.n.self.Router)
 	s := &selfhood{l: l}
 	c := vr.Config{
-		Router: l.n.self.Router, Site: e.Site, Declared: declaredKind(l.settings.Kind), Endpoints: l.settings.Endpoints,
+		Router: l.n.self.Router, Site: e.Site, Declared: l.declaredKind(), Endpoints: l.settings.Endpoints,
 		Random: s.random,
 	}
 	if l.n.self.boot > 1 {
 		c.Used = l.now // the process before may have sent just now
 	}
+	if r, ok := l.store.LinkRecord(l.n.self.Router); ok && r.VRKind == vr.Regular.String() {
+		c.Proven = r.Endpoints
+	}
 	s.state = vr.New(c)
 	return s
 }
 
-func declaredKind(text string) vr.Kind {
-	switch text {
-	case "regular":
+// declaredKind is what the operator says that we are. Who polls by TCP says that UDP is no use here.
+func (l *loop) declaredKind() vr.Kind {
+	switch {
+	case l.settings.Kind == "regular":
 		return vr.Regular
-	case "limited":
+	case l.settings.Kind == "limited", l.overTCP():
 		return vr.Limited
 	}
 	return vr.Auto
@@ -127,7 +132,7 @@ func (s *selfhood) look(now time.Time) {
 
 // declare takes what the operator has changed.
 func (s *selfhood) declare(now time.Time) {
-	s.handle(now, vr.Declared{Kind: declaredKind(s.l.settings.Kind), Endpoints: s.l.settings.Endpoints})
+	s.handle(now, vr.Declared{Kind: s.l.declaredKind(), Endpoints: s.l.settings.Endpoints})
 }
 
 func (s *selfhood) do(now time.Time, actions []vr.Action) {
@@ -231,7 +236,10 @@ func (s *selfhood) dial(r vr.Request) {
 // Mapped takes at which endpoints the gateway says that it passes packets on to us. It is a hint, believed once
 // somebody has come that way.
 func (n *Node) Mapped(endpoints []netip.AddrPort) {
-	n.command(func(now time.Time, l *loop) { l.self.handle(now, vr.Mapped{Endpoints: endpoints}) })
+	n.command(func(now time.Time, l *loop) {
+		l.self.mapped = endpoints
+		l.self.handle(now, vr.Mapped{Endpoints: endpoints})
+	})
 }
 
 // dialledBack takes the datagram of a dial-back. It runs on the receiving lane.

@@ -166,11 +166,11 @@ func TestSimultaneousOpenOneWay(t *testing.T) {
 func TestRetransmission(t *testing.T) {
 	w := newWorld(t, 2)
 	a, b := w.nodes[0], w.nodes[1]
-	other := netip.MustParseAddrPort("192.0.2.99:9")
+	other, third := netip.MustParseAddrPort("192.0.2.99:9"), netip.MustParseAddrPort("192.0.2.98:9")
 	peer := a.links.cfg.Peer
 	a.links.cfg.Peer = func(id tables.RouterID) (Peer, bool) {
 		p, ok := peer(id)
-		p.Endpoints = []netip.AddrPort{other, b.addr}
+		p.Endpoints = []netip.AddrPort{other, third, b.addr}
 		return p, ok
 	}
 	var at []time.Duration
@@ -186,14 +186,26 @@ func TestRetransmission(t *testing.T) {
 	}
 	a.do(a.links.Pin(a.clock(), 2, true))
 	w.run(2 * time.Minute)
-	for i := 1; i < len(at); i++ {
-		gap := at[i] - at[i-1]
-		low := min(initRetryMin<<min(i-1, 10), initRetryMax)
-		if gap < low || gap > low+low/4 {
-			t.Errorf("gap %d: %v, want %v to %v", i, gap, low, low+low/4)
+	// Each time two of the three endpoints are asked, in turn.
+	asked := map[netip.AddrPort]int{}
+	for i := 0; i+1 < len(at); i += dialDirectMax {
+		if at[i] != at[i+1] || to[i] == to[i+1] {
+			t.Fatalf("copies %d: %v to %v, %v to %v", i, at[i], to[i], at[i+1], to[i+1])
 		}
-		if to[i] == to[i-1] {
-			t.Errorf("copy %d went to the same endpoint again", i)
+		asked[to[i]]++
+		asked[to[i+1]]++
+		if i == 0 {
+			continue
+		}
+		gap, n := at[i]-at[i-dialDirectMax], i/dialDirectMax
+		low := min(initRetryMin<<min(n-1, 10), initRetryMax)
+		if gap < low || gap > low+low/4 {
+			t.Errorf("gap %d: %v, want %v to %v", n, gap, low, low+low/4)
+		}
+	}
+	for _, at := range []netip.AddrPort{other, third, b.addr} {
+		if n := asked[at]; n < len(to)/3-2 {
+			t.Errorf("%v was asked %d times of %d", at, n, len(to))
 		}
 	}
 	if n := len(messages); n < 6 || n > 13 {

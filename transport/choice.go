@@ -35,6 +35,9 @@ func (c *conn) choose(now time.Time) {
 	var candidates []path.Candidate
 	var demand int64
 	for _, w := range ps.list {
+		if w.shuns(now) && w.addr != c.endpoint {
+			continue
+		}
 		cand := path.Candidate{
 			Path: w.addr, Measure: w.measured(now, ps.back), Validated: w.validated(), Heard: w.heard, Unanswered: w.tries,
 		}
@@ -44,6 +47,9 @@ func (c *conn) choose(now time.Time) {
 		if w.addr == c.endpoint {
 			cand.Validated, cand.Heard = true, c.liveness.heardAt
 			cand.Unanswered = c.liveness.unanswered(now, &c.rtt)
+			r := c.report()
+			c.came.note(r.Highest, r.Packets)
+			cand.Measure.Loss = max(cand.Measure.Loss, c.came.loss())
 			demand = cand.Measure.Used
 		}
 		candidates = append(candidates, cand)
@@ -125,6 +131,12 @@ func (c *conn) onUse(now time.Time, from netip.AddrPort, u frame.Use) {
 	if c.leads() || u.Order < ps.order || u.Order == 0 {
 		return
 	}
+	if u.Order > ps.order {
+		if now.Sub(ps.obeyed) < obeyPause && !now.Before(ps.obeyed) && !c.links.asksAll {
+			return
+		}
+		ps.obeyed = now
+	}
 	ps.order = u.Order
 	if from == c.endpoint {
 		c.put(frame.Used{Order: u.Order}.Append(nil))
@@ -135,7 +147,7 @@ func (c *conn) onUse(now time.Time, from netip.AddrPort, u frame.Use) {
 		w = c.addWay(now, from, false)
 		w.in += challengeBytes // at least as long as what brought it
 	}
-	if w.validated() && now.Sub(w.heard) < wayForget {
+	if w.validated() && now.Sub(w.heard) < wayForget && !w.shuns(now) {
 		c.move(now, from)
 		c.put(frame.Used{Order: u.Order}.Append(nil))
 		return
@@ -177,8 +189,15 @@ func (c *conn) tellCandidates(now time.Time) {
 // onCandidates takes where the peer may be found. It is a member whose word we take only as a hint of
 // where to ask: at most waysMax addresses, each asked challengeTries times.
 func (c *conn) onCandidates(now time.Time, f frame.Candidates) {
-	l := c.links
+	l, ps := c.links, &c.paths
+	if now.Sub(ps.listed) < listPause && !now.Before(ps.listed) && !l.asksAll {
+		return // it says so again
+	}
+	ps.listed = now
 	for _, at := range f.Endpoints {
+		if path.Reserved(at.Addr()) {
+			continue
+		}
 		if l.cfg.Punchable != nil && !l.cfg.Punchable(at) {
 			continue
 		}
@@ -259,6 +278,17 @@ func (l *Links) Tell(now time.Time, router tables.RouterID, frames []byte) []Act
 		k.used = now
 		k.conn.put(frames)
 		k.conn.liveness.sentData(now)
+		l.touch(k)
+	}
+	return l.end()
+}
+
+// Reply is Tell for a frame that answers another: no answer is waited for, so the link is not asked for a sign of
+// life because of it.
+func (l *Links) Reply(now time.Time, router tables.RouterID, frames []byte) []Action {
+	l.begin(now)
+	if k := l.links[router]; k != nil && k.conn != nil {
+		k.conn.put(frames)
 		l.touch(k)
 	}
 	return l.end()

@@ -132,11 +132,14 @@ func (l *Links) targets(k *link) []netip.AddrPort {
 			other = append(other, at)
 		}
 	}
-	to := other
-	if n := len(direct); n > 0 {
-		to = append(to, direct[k.tries%n])
+	var to []netip.AddrPort
+	if !peer.Reachable || k.tries >= unansweredTries || len(direct) == 0 {
+		to = other
 	}
-	if k.good.IsValid() && !slices.Contains(to, k.good) {
+	for i := range min(len(direct), dialDirectMax) {
+		to = append(to, direct[(k.tries*dialDirectMax+i)%len(direct)])
+	}
+	if k.good.IsValid() && path.KindOf(k.good) == path.Direct && !slices.Contains(to, k.good) {
 		to = append(to, k.good)
 	}
 	return to
@@ -193,6 +196,10 @@ func (l *Links) onInit(now time.Time, from netip.AddrPort, datagram []byte) {
 		l.counters.Refused++
 		return
 	}
+	if !l.leadsTo(from, router) {
+		l.counters.Refused++
+		return
+	}
 	k := l.lookup(router)
 	if k == nil {
 		return
@@ -214,7 +221,7 @@ func (l *Links) onInit(now time.Time, from netip.AddrPort, datagram []byte) {
 		l.dropSession(k, k.pend) // an older first message of the same peer, never confirmed
 	}
 	s := &session{
-		Session: ss, link: k, from: from, peerEpoch: epoch, pendEnds: now.Add(pendLife),
+		Session: ss, link: k, from: from, heard: len(datagram), peerEpoch: epoch, pendEnds: now.Add(pendLife),
 		answer: answer, answerTo: id, answerTry: 1, grants: map[tables.VNID]uint32{},
 	}
 	l.answers[id] = s
@@ -251,9 +258,13 @@ func (l *Links) onResponse(now time.Time, from netip.AddrPort, datagram []byte) 
 		l.counters.Refused++
 		return // revoked meanwhile; the dial ends with our interest
 	}
+	if !l.leadsTo(from, k.router) {
+		l.counters.Refused++
+		return
+	}
 	ss.Bind(l.cfg.Self, k.router)
 	s := &session{
-		Session: ss, link: k, from: from, peerEpoch: epoch, confirmed: true,
+		Session: ss, link: k, from: from, heard: len(datagram), peerEpoch: epoch, confirmed: true,
 		grants: map[tables.VNID]uint32{},
 	}
 	// An address that we dialled has answered: that is as good as a challenge. Any other must

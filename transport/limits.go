@@ -119,6 +119,8 @@ const (
 	candidatesMax = 2
 	// dialOthersMax bounds the relays and stream connections that one first message is sent over.
 	dialOthersMax = 4
+	// dialDirectMax is how many endpoints one first message is sent to at once: one of each family.
+	dialDirectMax = 2
 	// unansweredTries is how many copies of a first message go unanswered before other paths are
 	// looked for: 250 and 500 ms, a bit over three quarters of a second.
 	unansweredTries = 2
@@ -135,13 +137,24 @@ const (
 	freshRetry   = time.Second
 	// chooseEvery is how often the leader looks at its choice.
 	chooseEvery = time.Second
-	// useRetry repeats a use frame that is not acknowledged.
-	useRetry = 200 * time.Millisecond
+	// useRetry repeats a use frame that is not acknowledged, up to useRetryMax apart: a peer that never will may
+	// believe that it leads.
+	useRetry    = 200 * time.Millisecond
+	useRetryMax = 10 * time.Second
+	// obeyPause is the least time between two moves that the leader asks for: a move has all that lanes read
+	// made anew. What comes sooner is repeated.
+	obeyPause = useRetry / 2
+	// askEvery and askBurst bound the frames of a peer that have the control loop do more than answer: attach, poll,
+	// dial back, candidates, observed. A queue-VR may be polled 50 times a second.
+	askEvery = 10 * time.Millisecond
+	askBurst = 64
 	// tellRetryMin and tellRetryMax bound the pause between two tellings of our candidates, while the
 	// link has no direct way; tellPause keeps two routers from answering each other without end.
 	tellRetryMin = 2 * time.Second
 	tellRetryMax = 2 * time.Minute
 	tellPause    = time.Second
+	// listPause is the least time between two lists of candidates of a peer that are taken.
+	listPause = tellPause / 4
 	// busyFor is how long after its last data a link counts as busy.
 	busyFor = 10 * time.Second
 	// gaugeEvery is how long at least after a measurement of a way that carries data the next one is drawn,
@@ -151,6 +164,16 @@ const (
 	// directionBy is how many times more than the other a direction of a way must carry so that the choice
 	// goes by it: a download has 30 to 60 times more than its acknowledgements, and two calls are alike.
 	directionBy = 2
+	// lossSeconds is how far back, and lossLeast of how many packets at least, the loss of what comes counts.
+	lossSeconds = 5
+	lossLeast   = 20
+	// swallowPackets and swallowAfter are how much data, and for how long, arrives of nothing before the way is
+	// left: at 30 % loss that is once in 15,000 tries by chance. After swallowMoves ways in a row none is left, until
+	// data arrives. A way that swallowed data is not chosen for shunMin, and twice as long each time.
+	swallowPackets = 8
+	swallowAfter   = 500 * time.Millisecond
+	swallowMoves   = 4
+	shunMin        = time.Minute
 	// trainPatience is how long the report of a train is waited for, trainQuiet how long its receiver
 	// waits for the next datagram: 64 of them take 77 ms at 8 Mb/s.
 	trainPatience = 3 * time.Second

@@ -15,6 +15,7 @@ const pingsMax = 10
 type sentPing struct {
 	token  uint64
 	sentAt time.Time
+	data   uint64 // data packets sealed before
 }
 
 // liveness decides from authentic packets alone whether the peer is there, and whether the way in use
@@ -153,7 +154,7 @@ func (c *conn) ping(now time.Time) {
 	if len(v.pings) >= pingsMax {
 		v.pings = v.pings[:copy(v.pings, v.pings[1:])]
 	}
-	v.pings = append(v.pings, sentPing{token, now})
+	v.pings = append(v.pings, sentPing{token, now, c.session.Sent()})
 	v.gauged = now
 	c.put(frame.Ping{Token: token, Rx: c.report()}.Append(nil))
 }
@@ -195,11 +196,7 @@ func (c *conn) onPing(now time.Time, from netip.AddrPort, p frame.Ping) {
 			answer = d.Append(answer)
 		}
 	}
-	if from == c.endpoint || !from.IsValid() {
-		c.put(answer)
-		return
-	}
-	c.emitTo(from, answer)
+	c.answer(from, answer)
 }
 
 // onPong takes an answer and measures the round trip, without the time that the peer held it.
@@ -216,6 +213,9 @@ func (c *conn) onPong(now time.Time, from netip.AddrPort, p frame.Pong) {
 				w.probed(now, rtt, false)
 			}
 			c.countBack(now, rtt)
+		}
+		if from == c.endpoint && c.router != 0 && c.swallowed.judge(now, s.data, p.Rx.Packets) && !c.links.trustsPongs {
+			c.swallows(now)
 		}
 		// Earlier pings were lost or their answers are late; an answer to one of them would
 		// still measure rightly, but the newer one is here.

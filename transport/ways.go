@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/frame"
 	"github.com/vine-mesh/vine/transport/path"
 )
@@ -30,6 +31,8 @@ type way struct {
 	use     uint64         // the peer asked to use it, with this order: follow when it answers
 	there   path.Estimator // what we send over it, by the peer's word
 	back    path.Estimator // what the peer sends over it, by our own count
+	shun    time.Time      // until then it is not chosen: it swallowed data
+	shunned int            // how often it did
 }
 
 // measured returns what is known of one direction.
@@ -59,6 +62,9 @@ type ways struct {
 	order   uint64    // of the last use frame, sent by the leader, obeyed by the other
 	used    bool      // leader: the other has acknowledged it
 	useNext time.Time // leader: when it is repeated
+	useTry  int       // leader: how often it was
+	obeyed  time.Time // when an order was last followed
+	listed  time.Time // when the peer's candidates were last taken
 	told    time.Time // when our candidates were told last; zero: never
 	tells   int       // how often
 	tellDue time.Time
@@ -168,14 +174,32 @@ func (c *conn) sawSource(now time.Time, from netip.AddrPort, n int, moves bool) 
 // challengeBytes is the length of the datagram of a path challenge.
 const challengeBytes = frame.ControlHeaderLen + frame.FrameOverhead + len(frame.Challenge{}) + frame.TagLen
 
-// mayAsk reports whether a challenge may be sent over a way now, for what is known of it.
-func (w *way) mayAsk() bool {
-	return w.offered || w.validated() || w.out+challengeBytes <= amplification*w.in
+// mayAsk reports whether a challenge may be sent over a way now, for what is known of it. An endpoint that
+// the peer has named has sent us nothing: for all of those together there are amplification times the bytes that the
+// peer itself has sent, so that naming others is no way to have them flooded.
+func (c *conn) mayAsk(w *way) bool {
+	switch {
+	case w.validated(), c.links.asksAll:
+		return true
+	case !w.offered:
+		return w.out+challengeBytes <= amplification*w.in
+	}
+	return path.KindOf(w.addr) != path.Direct || c.asked+challengeBytes <= amplification*c.in
+}
+
+// leadsTo reports whether a packet of a router may have come by a path. One through a relay says who sent it;
+// if that is another than who sealed it, the relay has changed it, and an answer would go to that other.
+func (l *Links) leadsTo(at netip.AddrPort, router tables.RouterID) bool {
+	if path.KindOf(at) != path.Relayed || l.strayPaths {
+		return true
+	}
+	relay, to := path.RelayOf(at)
+	return to == router && relay != router && relay != 0
 }
 
 // challenge sends a challenge over a way if it is due and allowed.
 func (c *conn) challenge(now time.Time, w *way) {
-	if now.Before(w.next) || !w.mayAsk() || w.tries >= challengeTries && !w.offered {
+	if now.Before(w.next) || !c.mayAsk(w) || w.tries >= challengeTries && !w.offered {
 		return
 	}
 	if w.tries > 0 {
@@ -194,7 +218,11 @@ func (c *conn) challenge(now time.Time, w *way) {
 			}
 		}
 	}
-	w.out += c.emitTo(w.addr, w.token.Append(nil))
+	n := c.emitTo(w.addr, w.token.Append(nil))
+	w.out += n
+	if w.offered && !w.validated() && path.KindOf(w.addr) == path.Direct {
+		c.asked += n
+	}
 }
 
 // askOthers challenges every other way at once: the one in use is silent.
@@ -234,13 +262,25 @@ func (c *conn) onChallenged(now time.Time, from netip.AddrPort, answer frame.Cha
 		c.put(frame.Used{Order: use}.Append(nil))
 	case roamed:
 		c.move(now, from)
-	case c.liveness.suspects(now, &c.rtt) && from != c.endpoint:
+	case (c.liveness.suspects(now, &c.rtt) || c.swallowed.leaving && !w.shuns(now)) && from != c.endpoint:
+		c.move(now, from)
+	case fresh && c.leads() && c.shortcut(now, from):
 		c.move(now, from)
 	}
 	if fresh && c.router != 0 {
 		c.observeAt(from)
 		c.paths.next = now // the leader looks at it
 	}
+}
+
+// shortcut reports whether a way that has just been validated is taken without further measurement: it is direct, and
+// the one in use is not, nor is anything known of that one's bandwidth that would speak for it.
+func (c *conn) shortcut(now time.Time, to netip.AddrPort) bool {
+	if path.KindOf(to) != path.Direct || path.KindOf(c.endpoint) == path.Direct {
+		return false
+	}
+	w := c.way(c.endpoint)
+	return w == nil || w.there.Measure(now).Rate.Kind != path.RateEstimate
 }
 
 // move makes a way the one that is used.
@@ -256,6 +296,8 @@ func (c *conn) move(now time.Time, to netip.AddrPort) {
 	}
 	c.endpoint = to
 	c.liveness.moved(now)
+	c.came = arrivals{}
+	c.swallowed.leaving, c.swallowed.since = false, time.Time{}
 	if rtt := w.there.Measure(now).RTT; rtt > 0 {
 		c.rtt = rttState{}
 		c.rtt.sample(rtt)
@@ -265,10 +307,13 @@ func (c *conn) move(now time.Time, to netip.AddrPort) {
 		return
 	}
 	c.links.emit(Moved{Router: c.router, Endpoint: to})
+	if k := c.links.links[c.router]; k != nil {
+		k.good = to
+	}
 	c.observe()
 	if c.leads() {
 		c.paths.order++
-		c.paths.used, c.paths.useNext = false, now
+		c.paths.used, c.paths.useNext, c.paths.useTry = false, now, 0
 	}
 	c.paths.next = now.Add(chooseEvery)
 }
@@ -312,10 +357,10 @@ func (c *conn) dueWays(now time.Time) time.Time {
 		switch {
 		case w.addr == c.endpoint:
 		case w.offered:
-			if explores {
+			if explores && c.mayAsk(w) {
 				t = earliest(t, w.next)
 			}
-		case (!w.validated() || w.roamed) && w.tries < challengeTries && w.mayAsk():
+		case (!w.validated() || w.roamed) && w.tries < challengeTries && c.mayAsk(w):
 			t = earliest(t, w.next)
 		}
 	}
@@ -355,7 +400,8 @@ func (c *conn) advanceChoice(now time.Time) {
 	if c.leads() && ps.order > 0 && !ps.used && !now.Before(ps.useNext) {
 		c.put(frame.Use{Order: ps.order}.Append(nil))
 		c.liveness.sentData(now)
-		ps.useNext = now.Add(useRetry)
+		ps.useNext = now.Add(min(useRetry<<min(ps.useTry, 8), useRetryMax))
+		ps.useTry++
 	}
 	if !ps.tellDue.IsZero() && !now.Before(ps.tellDue) {
 		c.tellCandidates(now)

@@ -34,8 +34,8 @@ func TestTables(t *testing.T) {
 			"blue  10.192.0.0/24  tokyo  local\n" +
 			"blue  10.192.1.0/24  osaka  203.0.113.5:8463\n" +
 			"blue  10.192.2.0/24  kyoto  no link\n",
-		"links": "PEER   ROUTER  STATE  ENDPOINT          PATH  RTT   KEY AGE  CHANNELS\n" +
-			"osaka  vr2     up     203.0.113.5:8463  -     13ms  -        blue\n",
+		"links": "PEER   STATE  PATH     VIA    TRANSPORT  RTT   LOSS   BANDWIDTH                           USED      KEY AGE  CHANNELS\n" +
+			"osaka  up     relayed  kyoto  tls        13ms  1.2 %  17.4 Mb/s (at least, traffic, 3 s)  950 kb/s  1m1s     blue\n",
 		"pending": "FINGERPRINT                       NAME   SITE  ASKED                 REASON\n" +
 			"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  osaka  -     2027-01-15T08:00:00Z  -\n",
 		"vn list": "NAME  ID   STATE   SEAL     VERSION  INSTALLED  SETS  HOSTS\n" +
@@ -49,7 +49,8 @@ func TestTables(t *testing.T) {
 		}
 	}
 	code, stdout, _ := d.run("status")
-	for _, want := range []string{"VR           tokyo (vr1)\n", "dropped      2 no-route\n", "problem      the disk?[2J is full\n", "started      2027-01-15T08:00:00Z, boot 4\n"} {
+	for _, want := range []string{"VR           tokyo (vr1)\n", "dropped      2 no-route\n", "problem      the disk?[2J is full\n", "started      2027-01-15T08:00:00Z, boot 4\n",
+		"kind         regular (confirmed: dialled back)\n", "NAT          mapping endpoint-independent, filtering unknown\n", "queue-VRs    osaka kyoto\n", "draining     no\n"} {
 		if code != 0 || !strings.Contains(stdout, want) {
 			t.Errorf("vine status lacks %q (exit %d):\n%s", want, code, stdout)
 		}
@@ -63,7 +64,7 @@ func TestJSONIsOneDocument(t *testing.T) {
 		d := newDesk(t, vr)
 		for command, list := range map[string]string{
 			"status": "", "members": "members", "sites": "sites", "vrs": "vrs", "hosts": "hosts", "routes": "routes",
-			"links": "links", "pending": "pending", "vn list": "vns", "vn show blue": "", "reload": "",
+			"links": "links", "queues": "", "paths osaka": "", "drain -q": "", "drain --undo -q": "", "pending": "pending", "vn list": "vns", "vn show blue": "", "reload": "",
 		} {
 			code, stdout, stderr := d.run(append(strings.Fields(command), "--json")...)
 			var got map[string]any

@@ -113,6 +113,8 @@ func codeOf(err error) exit {
 		return exitOK
 	case errors.As(err, &f):
 		return f.code
+	case errors.Is(err, control.ErrElsewhere):
+		return exitUsage
 	case errors.Is(err, control.ErrNotFound):
 		return exitNotFound
 	case errors.Is(err, control.ErrRefused), errors.Is(err, node.ErrRefused), errors.Is(err, fs.ErrPermission):

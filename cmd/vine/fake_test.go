@@ -26,7 +26,10 @@ type paperVR struct {
 	outcome   control.Request
 	submitErr error
 	empty     bool
-	stuck     bool // no request ever has an outcome
+	stuck     bool            // no request ever has an outcome
+	queueVR   bool            // it is one, and does not need any
+	emptying  []control.Drain // what Drained says, one after the other; the last one stays
+	drains    []bool          // what Drain was asked
 }
 
 var (
@@ -51,6 +54,7 @@ func (p *paperVR) Status(context.Context) (control.Status, error) {
 		SchemaVersion: 1, Federation: "grid", FederationID: strings.Repeat("a", 32), Router: 1, Name: "tokyo", Site: "east", Kind: "regular",
 		Space:  []netip.Prefix{netip.MustParsePrefix("10.192.0.0/10")},
 		Blocks: []netip.Prefix{netip.MustParsePrefix("10.192.0.0/24")}, Endpoints: []netip.AddrPort{tokyoEndpoint},
+		Confirmed: true, Why: "dialled back", Mapping: "endpoint-independent", Filtering: "unknown", Streams: []string{"tls://[::]:443"}, Queues: []string{"osaka", "kyoto"},
 		Started: time.Unix(1_800_000_000, 0), Boot: 4, Members: 3, Problems: []string{"the disk\x1b[2J is full"},
 		Packets: control.Packets{Sent: 12, Drops: map[string]uint64{"no-route": 2}},
 	}, nil
@@ -86,7 +90,76 @@ func (p *paperVR) Routes(context.Context) ([]control.Route, error) {
 }
 
 func (p *paperVR) Links(context.Context) ([]control.Link, error) {
-	return only(p, control.Link{Peer: "osaka", Router: 2, State: "up", Endpoint: &tokyoEndpoint, RTT: 0.0125, Channels: []string{"blue"}})
+	return only(p, control.Link{
+		Peer: "osaka", Router: 2, State: "up", Endpoint: &tokyoEndpoint, Path: "relayed", Via: "kyoto", Transport: "tls", RTT: 0.0125, Loss: 0.0123,
+		Rate: 17_400_000, RateKind: "at least", RateBy: "traffic", RateAge: 3.2, Used: 950_000, Handshake: 61, Channels: []string{"blue"},
+	})
+}
+
+func (p *paperVR) Queues(context.Context) (control.Queues, error) {
+	long := time.Now().Add(-12 * time.Minute)
+	switch {
+	case p.empty:
+		return control.Queues{Kind: "regular", Why: "the enrolment does not allow it"}, nil
+	case p.queueVR:
+		return control.Queues{
+			Kind: "regular", Serves: true, Elected: true, Draining: true, ClientsMax: 1000,
+			Clients: []control.Served{{Peer: "nara\x1b[2J", Router: 9, Site: "south", Since: long, Mode: "poll", Transport: "udp", From: 1_234_567, To: 999, Dropped: 7}},
+		}, nil
+	}
+	return control.Queues{
+		Kind: "limited", Wanted: 2, Why: "it cannot be reached from outside",
+		Attached: []control.Attached{
+			{Peer: "osaka", Site: "west", Since: long, Accepted: true, Mode: "channel", RTT: 12.5, Score: 17_400_000, Reason: "measured better", RunnerUp: "kyoto", RunnerUpScore: 12_100_000},
+			{Peer: "kyoto", Site: "north", Since: long, Reason: "room for one more"},
+		},
+		Candidates: []control.QueueVR{
+			{Peer: "osaka", Site: "west", Elected: true, Shortlist: 1, Use: "attached", RTT: 12.5, Score: 17_400_000},
+			{Peer: "kyoto", Site: "north", Shortlist: 2, Use: "attached", Draining: true, Refused: true},
+		},
+	}, nil
+}
+
+func (p *paperVR) Paths(_ context.Context, from, to string) (control.Paths, error) {
+	if from != "" && from != "tokyo" && to != "tokyo" {
+		return control.Paths{}, fmt.Errorf("%w: this VR is tokyo; ask at %s or at %s", control.ErrElsewhere, from, to)
+	}
+	ends := []control.End{
+		{Peer: "tokyo", Router: 1, Site: "east", Kind: "limited", Self: true, NAT: "endpoint-independent/address-dependent", Queues: []string{"kyoto"}},
+		{Peer: "osaka", Router: 2, Site: "west", Kind: "regular"},
+	}
+	if p.empty {
+		return control.Paths{Ends: ends, State: "none", Leads: "osaka"}, nil
+	}
+	return control.Paths{
+		Ends: ends, State: "up", Leads: "tokyo", Reason: "faster",
+		Paths: []control.Path{
+			{Kind: "relayed", Via: "kyoto", Transport: "tls", Endpoint: &tokyoEndpoint, Proxy: "proxy:3128", InUse: true, Validated: true, Heard: 0.4, RTT: 31.25,
+				Rate: 17_400_000, RateKind: "estimate", RateBy: "traffic", RateAge: 3, Used: 16_000_000, Score: 15_000_000},
+			{Kind: "direct", Transport: "udp", Endpoint: &tokyoEndpoint, Validated: true, Heard: 12, RTT: 20, Loss: 0.05,
+				Rate: 5_000_000, RateKind: "estimate", RateBy: "train", RateAge: 600, RunnerUp: true, Score: 4_200_000},
+			{Kind: "relayed", Via: "nara", Transport: "udp", Asked: true, Heard: -1},
+		},
+	}, nil
+}
+
+func (p *paperVR) Drain(ctx context.Context, begin bool) (control.Drain, error) {
+	p.drains = append(p.drains, begin)
+	if !begin {
+		return control.Drain{Clients: []string{}}, nil
+	}
+	return p.Drained(ctx)
+}
+
+func (p *paperVR) Drained(context.Context) (control.Drain, error) {
+	if len(p.emptying) == 0 {
+		return control.Drain{Draining: true, Why: "the enrolment does not allow it", Clients: []string{}}, nil
+	}
+	d := p.emptying[0]
+	if len(p.emptying) > 1 {
+		p.emptying = p.emptying[1:]
+	}
+	return d, nil
 }
 
 func (p *paperVR) Documents(context.Context) ([][]byte, error) { return nil, nil }

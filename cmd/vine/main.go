@@ -64,13 +64,14 @@ static route. The VRs carry isolated virtual networks (VNs) between the sites.`,
 		commands []*cobra.Command
 	}{
 		{"A federation and its VRs:", []*cobra.Command{
-			newInitCommand(e), newJoinCommand(e), newUpCommand(e), newDownCommand(e), newReloadCommand(e), newDemoCommand(e),
+			newInitCommand(e), newJoinCommand(e), newUpCommand(e), newDownCommand(e), newReloadCommand(e), newDrainCommand(e), newDemoCommand(e),
 			newInviteCommand(e), newPendingCommand(e), newAdmitCommand(e), newRefuseCommand(e), newRevokeCommand(e),
 		}},
 		{"Virtual networks and hosts:", []*cobra.Command{newVNCommand(e), newHostCommand(e)}},
 		{"Looking:", []*cobra.Command{
 			newStatusCommand(e), newMembersCommand(e), newSitesCommand(e), newVRsCommand(e),
 			newHostsCommand(e), newRoutesCommand(e), newLinksCommand(e),
+			newPathsCommand(e), newQueuesCommand(e),
 		}},
 		{"Documents and configuration:", []*cobra.Command{
 			newShowCommand(e), newSignCommand(e), newConfigCommand(e), newVersionCommand(e),

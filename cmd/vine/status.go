@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,6 +37,18 @@ operator should look at.`,
 	}
 }
 
+// kindText says what the VR is, and whether that is sure.
+func kindText(s control.Status) string {
+	sure := "confirmed"
+	if !s.Confirmed {
+		sure = "not confirmed"
+	}
+	if s.Why != "" {
+		sure += ": " + s.Why
+	}
+	return s.Kind + " (" + sure + ")"
+}
+
 func (e *Env) printStatus(s control.Status) error {
 	number := func(n uint64) string { return strconv.FormatUint(n, 10) }
 	rows := []string{
@@ -46,8 +59,14 @@ func (e *Env) printStatus(s control.Status) error {
 		"site", s.Site,
 		"identity", s.Identity,
 		"blocks", join(s.Blocks),
-		"kind", s.Kind,
+		"kind", kindText(s),
+		"NAT", "mapping " + s.Mapping + ", filtering " + s.Filtering,
 		"endpoints", join(s.Endpoints),
+		"port maps", join(s.PortMappings),
+		"streams", strings.Join(s.Streams, " "),
+		"queue-VRs", strings.Join(s.Queues, " "),
+		"serves", strconv.Itoa(s.Clients) + " limited VRs",
+		"draining", yes(s.Draining),
 		"joinable", yes(s.Joinable),
 		"authority", yes(s.Serving),
 		"software", s.Software,

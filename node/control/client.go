@@ -26,7 +26,7 @@ var ErrUnreachable = errors.New("no running VR answers")
 const answerBytesMax = 64 << 20
 
 // A Client calls a running VR through its control socket. It is a Router, and the VR's errors come
-// out as they went in: to errors.Is they are ErrNotFound or ErrRefused. Other answers that are no
+// out as they went in: to errors.Is they are ErrNotFound, ErrRefused or ErrElsewhere. Other answers that are no
 // success are a *Problem; ErrUnreachable says that nobody answers, fs.ErrPermission that the socket
 // is not ours to open.
 //
@@ -98,6 +98,32 @@ func (c *Client) Routes(ctx context.Context) ([]Route, error) {
 // Links implements Router.
 func (c *Client) Links(ctx context.Context) ([]Link, error) {
 	return read[[]Link](ctx, c, pathLinks, "links", 0)
+}
+
+// Queues implements Router.
+func (c *Client) Queues(ctx context.Context) (Queues, error) {
+	return read[Queues](ctx, c, pathQueues, "queues", 0)
+}
+
+// Paths implements Router.
+func (c *Client) Paths(ctx context.Context, from, to string) (Paths, error) {
+	return read[Paths](ctx, c, pathPaths+"?"+url.Values{"from": {from}, "to": {to}}.Encode(), "paths", 0)
+}
+
+// Drain implements Router.
+func (c *Client) Drain(ctx context.Context, begin bool) (Drain, error) {
+	method := http.MethodPost
+	if !begin {
+		method = http.MethodDelete
+	}
+	var out struct{ Drain Drain }
+	err := c.do(ctx, method, pathDrain, nil, 0, &out)
+	return out.Drain, err
+}
+
+// Drained implements Router.
+func (c *Client) Drained(ctx context.Context) (Drain, error) {
+	return read[Drain](ctx, c, pathDrain, "drain", 0)
 }
 
 // Pending implements Router.

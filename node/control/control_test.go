@@ -3,9 +3,11 @@ package control_test
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -97,6 +99,27 @@ func TestRoundTrip(t *testing.T) {
 	wantLinks, _ := r.Links(ctx)
 	links, err := c.Links(ctx)
 	same("links", links, wantLinks, err)
+	wantQueues, _ := r.Queues(ctx)
+	queues, err := c.Queues(ctx)
+	same("queues", queues, wantQueues, err)
+	for _, names := range [][2]string{{"", "osaka"}, {"tokyo", "odd&to=/na me"}} {
+		want, _ := r.Paths(ctx, names[0], names[1])
+		paths, err := c.Paths(ctx, names[0], names[1])
+		same("paths", paths, want, err)
+	}
+	for _, begin := range []bool{true, false} {
+		drain, err := c.Drain(ctx, begin)
+		want, _ := r.Drained(ctx)
+		same("drain", drain, want, err)
+		drain, err = c.Drained(ctx)
+		same("drained", drain, want, err)
+		if drain.Draining != begin {
+			t.Errorf("asked to drain %v: %+v", begin, drain)
+		}
+	}
+	if len(r.drains) != 2 {
+		t.Errorf("the VR was asked to drain: %v", r.drains)
+	}
 	wantPending, _ := r.Pending(ctx)
 	pending, err := c.Pending(ctx)
 	same("pending", pending, wantPending, err)
@@ -140,6 +163,23 @@ func TestErrors(t *testing.T) {
 	if !errors.Is(err, control.ErrNotFound) || errors.Is(err, control.ErrRefused) || err.Error() != `VN "red": not found` {
 		t.Errorf("absent VN: %v", err)
 	}
+	_, err = c.Paths(ctx, "", "nobody")
+	if !errors.Is(err, control.ErrNotFound) || errors.Is(err, control.ErrElsewhere) {
+		t.Errorf("paths to nobody: %v", err)
+	}
+	_, err = c.Paths(ctx, "kyoto", "osaka")
+	if !errors.Is(err, control.ErrElsewhere) || errors.Is(err, control.ErrNotFound) || !strings.Contains(err.Error(), "ask at kyoto") {
+		t.Errorf("paths between others: %v", err)
+	}
+	for name, f := range map[string]func() error{
+		"queues": func() error { _, err := c.Queues(ctx); return err },
+		"paths":  func() error { _, err := c.Paths(ctx, "", "osaka"); return err },
+		"drain":  func() error { _, err := c.Drain(ctx, true); return err },
+	} {
+		if err := f(); !errors.As(err, &problem) || problem.Status != 500 {
+			t.Errorf("%s of a broken VR: %v", name, err)
+		}
+	}
 	_, err = c.Request(ctx, tables.Hash{}, 0)
 	if !errors.Is(err, control.ErrNotFound) {
 		t.Errorf("absent request: %v", err)
@@ -170,6 +210,37 @@ func TestUnreachable(t *testing.T) {
 	leaveStale(t, path)
 	if _, err := control.NewClient(path).Status(ctx); !errors.Is(err, control.ErrUnreachable) {
 		t.Errorf("stale socket: %v", err)
+	}
+}
+
+// TestSeeingShape pins what programs read: the names of the fields, and that no list is null.
+func TestSeeingShape(t *testing.T) {
+	path := start(t, &router{})
+	for resource, want := range map[string][]string{
+		"queues":             {`"schema_version":1`, `"queues":{"kind":"limited"`, `"attached":[{"peer":"osaka"`, `"score_bits":17400000`, `"reason":"measured better"`, `"runner_up":""`, `"from_bytes":1099511627776`},
+		"paths?to=osaka":     {`"schema_version":1`, `"paths":{"ends":[`, `"endpoint":"192.0.2.1:8463"`, `"endpoint":null`, `"heard_seconds":-1`, `"rtt_ms":0`, `"in_use":true`, `"nat":""`, `"leads":""`},
+		"links":              {`"links":[{"peer":"osaka"`, `"rtt_seconds":0.0125`, `"rtt_ms":`, `"transport":""`, `"rate_kind":""`},
+		"drain":              {`"drain":{"draining":false`, `"clients":["kyoto"]`, `"relayed_packets":12`, `"quiet_seconds":0.5`},
+		"paths?from=&to=vr8": {`"paths":{`},
+	} {
+		c := http.Client{Transport: &http.Transport{
+			DialContext:       func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) },
+			DisableKeepAlives: true,
+		}}
+		r, err := c.Get("http://vine/api/v1/" + resource)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil || r.StatusCode != 200 {
+			t.Fatalf("%s: %v, %d", resource, err, r.StatusCode)
+		}
+		for _, part := range want {
+			if !strings.Contains(string(body), part) {
+				t.Errorf("%s lacks %s: %s", resource, part, body)
+			}
+		}
 	}
 }
 

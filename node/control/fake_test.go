@@ -18,6 +18,7 @@ type router struct {
 	submitted [][]byte
 	waits     []time.Duration
 	reloads   int
+	drains    []bool // what Drain was asked
 	reloadErr error
 	fail      error // of every list
 	done      chan struct{}
@@ -69,6 +70,43 @@ func (r *router) Routes(context.Context) ([]control.Route, error) {
 
 func (r *router) Links(context.Context) ([]control.Link, error) {
 	return []control.Link{{Peer: "osaka", RTT: 0.0125}}, r.fail
+}
+
+func (r *router) Queues(context.Context) (control.Queues, error) {
+	return control.Queues{
+		Kind: "limited", Wanted: 2,
+		Attached:   []control.Attached{{Peer: "osaka", Router: 8, Since: time.Date(2026, 11, 26, 6, 0, 0, 0, time.UTC), Score: 17_400_000, Reason: "measured better"}},
+		Candidates: []control.QueueVR{{Peer: "osaka", Router: 8, Elected: true, Shortlist: 1, Use: "attached"}},
+		Clients:    []control.Served{{Peer: "kyoto", From: 1 << 40}},
+	}, r.fail
+}
+
+// Paths knows those between tokyo, which it is, and odd names.
+func (r *router) Paths(_ context.Context, from, to string) (control.Paths, error) {
+	switch {
+	case to == "nobody":
+		return control.Paths{}, fmt.Errorf("VR %q: %w", to, control.ErrNotFound)
+	case from != "" && from != "tokyo":
+		return control.Paths{}, fmt.Errorf("%w: ask at %s", control.ErrElsewhere, from)
+	}
+	return control.Paths{
+		Ends: []control.End{{Peer: from, Self: true}, {Peer: to}}, State: "up",
+		Paths: []control.Path{{Kind: "direct", Endpoint: &endpoint, InUse: true, Heard: 1.5}, {Kind: "relayed", Via: "osaka", Heard: -1}},
+	}, r.fail
+}
+
+func (r *router) Drain(_ context.Context, begin bool) (control.Drain, error) {
+	r.mu.Lock()
+	r.drains = append(r.drains, begin)
+	r.mu.Unlock()
+	return r.Drained(context.Background())
+}
+
+func (r *router) Drained(context.Context) (control.Drain, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := len(r.drains)
+	return control.Drain{Draining: n > 0 && r.drains[n-1], Clients: []string{"kyoto"}, Relayed: 12, Quiet: 0.5}, r.fail
 }
 
 func (r *router) Documents(context.Context) ([][]byte, error) {

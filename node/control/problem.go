@@ -14,7 +14,7 @@ import (
 // A Problem is an error as it travels: problem details (RFC 9457). The server sends them, and the
 // Client returns them as errors.
 //
-// To errors.Is a Problem is ErrNotFound or ErrRefused when the Router's error was.
+// To errors.Is a Problem is ErrNotFound, ErrRefused or ErrElsewhere when the Router's error was.
 type Problem struct {
 	Type   string `json:"type"` // "about:blank", or one of the types below
 	Title  string `json:"title"`
@@ -24,8 +24,9 @@ type Problem struct {
 
 // The types of problem that a program may want to tell apart.
 const (
-	ProblemNotFound = "urn:vine:problem:not-found" // ErrNotFound
-	ProblemRefused  = "urn:vine:problem:refused"   // ErrRefused
+	ProblemNotFound  = "urn:vine:problem:not-found" // ErrNotFound
+	ProblemRefused   = "urn:vine:problem:refused"   // ErrRefused
+	ProblemElsewhere = "urn:vine:problem:elsewhere" // ErrElsewhere
 )
 
 const typeBlank = "about:blank"
@@ -40,7 +41,15 @@ func (p *Problem) Error() string {
 
 // Is reports whether target is what the type says.
 func (p *Problem) Is(target error) bool {
-	return target == ErrNotFound && p.Type == ProblemNotFound || target == ErrRefused && p.Type == ProblemRefused
+	switch target {
+	case ErrNotFound:
+		return p.Type == ProblemNotFound
+	case ErrRefused:
+		return p.Type == ProblemRefused
+	case ErrElsewhere:
+		return p.Type == ProblemElsewhere
+	}
+	return false
 }
 
 // plain returns a problem that its status says all about, but for the detail.
@@ -60,6 +69,8 @@ func problemOf(err error) *Problem {
 		return &Problem{ProblemNotFound, "Not found", http.StatusNotFound, err.Error()}
 	case errors.Is(err, ErrRefused):
 		return &Problem{ProblemRefused, "Refused", http.StatusUnprocessableEntity, err.Error()}
+	case errors.Is(err, ErrElsewhere):
+		return &Problem{ProblemElsewhere, "Not known here", http.StatusMisdirectedRequest, err.Error()}
 	case errors.As(err, &tooBig):
 		return plain(http.StatusRequestEntityTooLarge, "the body is longer than %d bytes", tooBig.Limit)
 	case errors.Is(err, context.Canceled), errors.Is(err, net.ErrClosed):

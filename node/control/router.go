@@ -18,6 +18,9 @@ var ErrNotFound = errors.New("not found")
 // ErrRefused is wrapped by errors about a request that the VR does not accept.
 var ErrRefused = errors.New("refused")
 
+// ErrElsewhere is wrapped by errors about a question that other VRs can answer.
+var ErrElsewhere = errors.New("not known here")
+
 // A Router is a running VR, as the management interface needs it. All methods may be called from
 // any goroutine.
 type Router interface {
@@ -31,6 +34,14 @@ type Router interface {
 	VN(ctx context.Context, name string) (VN, error)
 	Routes(ctx context.Context) ([]Route, error)
 	Links(ctx context.Context) ([]Link, error)
+	Queues(ctx context.Context) (Queues, error)
+	// Paths returns the paths between two VRs, given by name or router ID; an empty from is this VR. The
+	// error wraps ErrElsewhere if this VR is neither.
+	Paths(ctx context.Context, from, to string) (Paths, error)
+	// Drain begins to empty this VR of those it serves, or takes that back. Twice is the same as once.
+	Drain(ctx context.Context, begin bool) (Drain, error)
+	// Drained returns how far that is.
+	Drained(ctx context.Context) (Drain, error)
 	Pending(ctx context.Context) ([]Pending, error)
 	// Documents returns the envelopes of the documents that say who may sign: roots, grants,
 	// revocations and heads.
@@ -61,6 +72,11 @@ type Status struct {
 	Identity      string           `json:"identity"`
 	Blocks        []netip.Prefix   `json:"blocks"`
 	Endpoints     []netip.AddrPort `json:"endpoints"`
+	Streams       []string         `json:"streams"`       // where stream connections are taken, such as tls://[::]:443
+	PortMappings  []netip.AddrPort `json:"port_mappings"` // what the gateway says that it passes on to us
+	Queues        []string         `json:"queues"`        // the queue-VRs attached to, in order of preference
+	Clients       int              `json:"clients"`       // limited VRs attached to this one
+	Draining      bool             `json:"draining"`
 	Serving       bool             `json:"serving"` // runs the authority
 	Joinable      bool             `json:"joinable"`
 	Software      string           `json:"software"`
@@ -168,6 +184,7 @@ type Link struct {
 	RateAge   float64         `json:"rate_age_seconds"`
 	Used      int64           `json:"used_bits"`   // bits per second that flow now
 	RTT       float64         `json:"rtt_seconds"` // 0: not measured yet
+	RTTMillis float64         `json:"rtt_ms"`      // the same
 	Handshake float64         `json:"handshake_age_seconds"`
 	Streams   int             `json:"streams"`
 	Channels  []string        `json:"channels"` // VNs that data may be sent in

@@ -142,6 +142,8 @@ func routes(r Router) http.Handler {
 		pathVNs:     get("vns", all(r.VNs)),
 		pathRoutes:  get("routes", all(r.Routes)),
 		pathLinks:   get("links", all(r.Links)),
+		pathQueues:  get("queues", r.Queues),
+		pathPaths:   func(q *http.Request) (int, any, error) { return paths(r, q) },
 		pathPending: get("pending", all(r.Pending)),
 		pathDocs:    get("documents", all(r.Documents)),
 		pathVNs + "/{name}": func(q *http.Request) (int, any, error) {
@@ -157,6 +159,16 @@ func routes(r Router) http.Handler {
 		err := r.Reload(q.Context())
 		return http.StatusOK, named("reloaded", true), err
 	}})
+	drain := func(begin bool) call {
+		return func(q *http.Request) (int, any, error) {
+			if err := noBody(q); err != nil {
+				return 0, nil, err
+			}
+			d, err := r.Drain(q.Context(), begin)
+			return http.StatusOK, named("drain", d), err
+		}
+	}
+	mux.Handle(pathDrain, resource{http.MethodGet: get("drain", r.Drained), http.MethodPost: drain(true), http.MethodDelete: drain(false)})
 	mux.HandleFunc("/", func(w http.ResponseWriter, q *http.Request) {
 		writeProblem(w, plain(http.StatusNotFound, "there is nothing at %.256q", q.URL.Path))
 	})
@@ -205,6 +217,32 @@ func submit(router Router, r *http.Request) (int, any, error) {
 	}
 	out, err := router.Submit(r.Context(), envelope)
 	return http.StatusAccepted, named("request", out), err
+}
+
+// noBody refuses a body where there is nothing to say: it was meant for something else.
+func noBody(r *http.Request) error {
+	n, err := io.Copy(io.Discard, r.Body)
+	if err != nil {
+		return readError(err)
+	}
+	if n > 0 {
+		return plain(http.StatusBadRequest, "%s takes no body", r.URL.Path)
+	}
+	return nil
+}
+
+// nameBytesMax bounds the name of a VR in a question: names have 63 bytes at most.
+const nameBytesMax = 64
+
+// paths answers GET paths?from=VR&to=VR.
+func paths(router Router, r *http.Request) (int, any, error) {
+	q := r.URL.Query()
+	from, to := q.Get("from"), q.Get("to")
+	if to == "" || max(len(from), len(to)) > nameBytesMax {
+		return 0, nil, plain(http.StatusBadRequest, "from and to must be names or router IDs of VRs; from may be left out")
+	}
+	p, err := router.Paths(r.Context(), from, to)
+	return http.StatusOK, named("paths", p), err
 }
 
 // readError is the error of a body that could not be read: too big, too slow or cut off.

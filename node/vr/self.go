@@ -20,6 +20,9 @@ type Config struct {
 	// Used is when an earlier process last sent from our port, zero if none did: what it sent to may
 	// still have a filter open.
 	Used time.Time
+	// Proven are the endpoints at which an earlier process was reached: seen at one of them again, a VR
+	// is taken for what it was until a round says otherwise.
+	Proven []netip.AddrPort
 	// Random fills a slice with unpredictable bytes.
 	Random func([]byte)
 }
@@ -264,6 +267,9 @@ func (s *Self) review() {
 		switch {
 		case first:
 			f.seen, f.due = true, s.now
+			if f.result == unasked && slices.Contains(s.config.Proven, v.endpoint) {
+				f.result, f.reason = open, "was reached there before the last start"
+			}
 			s.useReached(f)
 		case v.endpoint != was.endpoint || v.class != was.class:
 			f.forget()
