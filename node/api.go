@@ -46,7 +46,7 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 	for name, count := range map[string]uint64{
 		"no-link": a.n.waited.Load(), "key-spent": a.n.spent.Load(), "data-not-opened": a.n.junk.Load(),
 		"gate": a.n.gated.Load(), "control-queue-full": a.n.busy.Load(), "handshake-queue-full": a.n.crowded.Load(), "unknown-index": a.n.unknown.Load(),
-		"gossip-not-opened": a.n.gossiped.Load(),
+		"gossip-not-opened": a.n.gossiped.Load(), "relay-queue-full": a.n.unqueued.Load(),
 	} {
 		if count > 0 {
 			s.Packets.Drops[name] = count
@@ -432,7 +432,12 @@ func (a api) Reload(ctx context.Context) error {
 // Apply changes the settings of a running Node.
 func (n *Node) Apply(ctx context.Context, s Settings) error {
 	return n.call(ctx, func(now time.Time, l *loop) {
+		polls := l.settings.Poll != s.Poll || l.settings.Interval != s.Interval
 		l.settings = s
+		n.held.setRate(s.Rate)
+		if polls {
+			l.queues.askAgain(now)
+		}
 		n.gate.SetJoinable(s.Joinable)
 		l.self.declare(now)
 		l.due(now, choreRecord, 0)

@@ -70,6 +70,12 @@ func (d *directory) route(n *Node, id tables.RouterID) (at netip.AddrPort, relay
 	return netip.AddrPort{}, 0
 }
 
+// mayQueue reports whether the authority lets a router be a queue-VR.
+func (d *directory) mayQueue(id tables.RouterID) bool {
+	e, ok := d.view.Enrolment(id)
+	return ok && e.MayQueue
+}
+
 // reachesAny reports whether we can send to an endpoint of a router.
 func (n *Node) reachesAny(view *tables.View, id tables.RouterID) bool {
 	record, _ := view.LinkRecord(id)

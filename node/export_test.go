@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/vine-mesh/vine/node/forward"
+	"github.com/vine-mesh/vine/node/relay"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
 )
@@ -142,6 +143,17 @@ func (n *Node) DropCommand() { <-n.commands }
 
 // Queued returns how many commands wait for the control loop, and how much of what gossip heard.
 func (n *Node) Queued() (commands, hearsay int) { return len(n.commands), len(n.hearsay) }
+
+// bytes returns how many bytes wait.
+func (h *held) bytes() (sum int) {
+	for _, status := range []func() ([]relay.ClientStatus, uint64){h.poll.Status, h.queue.Status} {
+		list, _ := status()
+		for _, c := range list {
+			sum += c.Bytes
+		}
+	}
+	return sum
+}
 
 // CommandsMax is how many commands can wait.
 const CommandsMax = commandsMax

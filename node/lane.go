@@ -387,6 +387,10 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 		n.junk.Add(1) // a VN that encrypts takes nothing in the clear
 		return
 	}
+	if relay, router := path.RelayOf(from); relay != 0 && router != g.router && !n.misnamed {
+		n.refused.Add(1) // the relay names another router
+		return
+	}
 	packet, err := g.receiver.Open(l.plain[i][:0], b, g.vn)
 	if err != nil {
 		n.junk.Add(1)

@@ -10,9 +10,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/node/vr"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
+	"github.com/vine-mesh/vine/transport/frame"
 	"github.com/vine-mesh/vine/transport/path"
 )
 
@@ -20,13 +22,17 @@ import (
 func (l *loop) peerOf(id tables.RouterID) *peer {
 	p := l.peers[id]
 	if p == nil {
-		p = &peer{
-			sent: new(atomic.Bool), got: new(atomic.Bool), roamed: new(atomic.Bool), missed: new(atomic.Bool),
-			served: new(served), grants: map[uint32]grant{},
-		}
+		p = newPeer()
 		l.peers[id] = p
 	}
 	return p
+}
+
+func newPeer() *peer {
+	return &peer{
+		sent: new(atomic.Bool), got: new(atomic.Bool), roamed: new(atomic.Bool), missed: new(atomic.Bool),
+		served: new(served), grants: map[uint32]grant{}, misses: forward.NewTokenBucket(int(time.Second/missEvery), missBurst),
+	}
 }
 
 // hello is the payload of our handshakes: enough for a peer that has never heard of us.
@@ -103,17 +109,17 @@ func (l *loop) address(id tables.RouterID) (transport.Peer, bool) {
 // pathsTo returns the paths to a router that are known from its link record and our queue-VRs, best first.
 func (l *loop) pathsTo(id tables.RouterID, r tables.LinkRecord) (paths []netip.AddrPort) {
 	for _, at := range r.Endpoints {
-		if l.n.reaches(at.Addr()) {
+		if l.n.reaches(at.Addr()) && !l.overTCP() {
 			paths = append(paths, at)
 		}
 	}
 	for _, relay := range r.Queues {
-		if relay != l.n.self.Router {
+		if l.relayAllowed(l.now, relay) {
 			paths = append(paths, path.Relay(relay, id))
 		}
 	}
 	for _, relay := range l.queues.list { // it reaches whom we do not
-		if at := path.Relay(relay, id); relay != id && !slices.Contains(paths, at) {
+		if at := path.Relay(relay, id); relay != id && l.relayAllowed(l.now, relay) && !slices.Contains(paths, at) {
 			paths = append(paths, at)
 		}
 	}
@@ -123,7 +129,7 @@ func (l *loop) pathsTo(id tables.RouterID, r tables.LinkRecord) (paths []netip.A
 // punchable reports whether an endpoint that a peer told of itself may be asked.
 func (l *loop) punchable(at netip.AddrPort) bool {
 	a := at.Addr()
-	return at.Port() != 0 && (a.IsGlobalUnicast() || a.IsLoopback() && l.n.socket.LocalAddr().Addr().IsLoopback()) &&
+	return at.Port() != 0 && !l.overTCP() && (a.IsGlobalUnicast() || a.IsLoopback() && l.n.socket.LocalAddr().Addr().IsLoopback()) &&
 		!path.Reserved(a) && !l.store.InSpaceAddr(a) && l.n.reaches(a)
 }
 
@@ -217,6 +223,7 @@ func (l *loop) moved(now time.Time, a transport.Moved) {
 	p.roamed.Store(false)
 	l.publishGrants()
 	l.n.log.Info("peer moved", "peer", l.name(a.Router), "endpoint", a.Endpoint)
+	l.queues.moved(now, a.Router, a.Endpoint)
 }
 
 func (l *loop) granted(a transport.Granted) {
@@ -242,7 +249,11 @@ func (l *loop) publishPeers() {
 	next.hops = make(map[tables.RouterID]*hopPeer, len(l.peers))
 	for id, p := range l.peers {
 		if p.hop != nil && p.endpoint.IsValid() && path.KindOf(p.endpoint) != path.Relayed {
-			next.hops[id] = &hopPeer{endpoint: p.endpoint, sender: p.hop, served: p.served}
+			h := &hopPeer{endpoint: p.endpoint, sender: p.hop, served: p.served}
+			if c := l.queues.clients[id]; c != nil {
+				h.attached, h.polls = true, c.mode == frame.AttachPoll
+			}
+			next.hops[id] = h
 		}
 	}
 	for id, p := range l.peers {
@@ -257,6 +268,7 @@ func (l *loop) publishPeers() {
 	}
 	next.forward = l.compiled.WithPathMTU(l.pathMTUs(l.store.Snapshot()))
 	l.n.snapshot.Store(&next)
+	l.publishHops() // the authority may have changed its mind about queue-VRs
 }
 
 func (l *loop) publishGrants() {
@@ -291,6 +303,9 @@ func (l *loop) queue(now time.Time, w waitingPacket) {
 func (l *loop) sweep(now time.Time) {
 	busy := false
 	for id, p := range l.peers {
+		if (p.sent.Load() || p.got.Load()) && path.KindOf(p.endpoint) == path.Relayed {
+			l.queues.flowed(now)
+		}
 		if p.sent.Load() {
 			p.sent.Store(false)
 			busy = true

@@ -76,6 +76,7 @@ type peer struct {
 	hopIndex uint32
 	served   *served
 	missed   *atomic.Bool // see hop.missed
+	misses   *forward.TokenBucket
 }
 
 // A dialWait is somebody who waits for a link with a router.
@@ -113,6 +114,7 @@ const (
 	choreHasten                 // meet the authority, while somebody waits for its answer
 	choreForget                 // drop what time has ended
 	choreQueues                 // look at the election and our queue-VRs
+	chorePoll                   // fetch what our queue-VRs keep for us
 	choreLocal                  // look at the addresses of this machine
 	choreEnd
 )
@@ -302,12 +304,15 @@ func (l *loop) chore(now time.Time, c chore) {
 	case choreQueues:
 		l.queues.advance(now)
 		l.due(now, choreQueues, electEvery)
+	case chorePoll:
+		l.queues.poll(now)
 	case choreHasten:
 		l.gossip.hasten(now)
 	case choreExpire:
 		l.expire(now)
 		l.calm(now)
 		l.streaming.tidy(now)
+		l.queues.tidy(now)
 		l.due(now, choreExpire, time.Second)
 	}
 }
@@ -339,6 +344,7 @@ func (l *loop) do(now time.Time, actions []transport.Action) {
 		case transport.Rekeyed:
 			if a.Restarted {
 				l.stopSending(a.Router)
+				l.queues.restarted(now, a.Router)
 			}
 		case transport.Moved:
 			l.moved(now, a)

@@ -26,6 +26,7 @@ import (
 	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/node/state"
 	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport/frame"
 	"github.com/vine-mesh/vine/transport/secure"
 	"github.com/vine-mesh/vine/transport/underlay"
 )
@@ -148,6 +149,14 @@ type Node struct {
 	shake     func(l *loop, now time.Time, a arrival)
 	underLoad func(on bool, queued, capacity int, idle time.Duration) bool
 
+	// Only tests set these: hostile takes what is to be relayed, instead of passing it on; the others each
+	// take one defence out, to show that its attack then succeeds.
+	hostile   func(r frame.Relay, payload []byte)
+	anyRelay  bool // relay datagrams of any member are taken
+	unmetered bool // what is done for others is not limited
+	anyGossip bool // gossip is relayed whoever's it is, and wherever it goes
+	misnamed  bool // data may come in the name of another router than sealed it
+
 	reach    reachable
 	contacts contacts
 	// tasks and ctx are those of Run: for what the control loop has done beside it.
@@ -160,6 +169,7 @@ type Node struct {
 	// receiving is held by a receive lane for one batch.
 	receiving sync.Mutex
 	directory atomic.Pointer[directory]
+	held      held
 
 	counters
 }
@@ -184,6 +194,7 @@ type counters struct {
 	carried   atomic.Uint64 // those of them that carried data
 	unhopped  atomic.Uint64 // relay datagrams that named no hop of ours or whose tag was wrong
 	refused   atomic.Uint64 // relay datagrams that their hop may not send, or that break the rules
+	unqueued  atomic.Uint64 // datagrams dropped while they waited for a poll or for their turn
 	unrelayed atomic.Uint64 // datagrams for a router that we, or the relay, have no link with
 }
 
@@ -231,6 +242,8 @@ func New(o Options) (*Node, error) {
 		return nil, err
 	}
 	n.rumours = &rumours{queue: mesh.NewRumours(n.self.Router)}
+	n.held.init(n)
+	n.held.setRate(o.Settings.Rate)
 	n.grants.Store(&map[uint32]grant{})
 	n.hops.Store(&map[uint32]hop{})
 	if n.gossip, err = newGossip(n); err != nil {
@@ -266,6 +279,7 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.loop.run(lower) })
 	g.Go(n.loop.clerk.run)
 	g.Go(func() error { return n.receiveLane(n.socket) })
+	g.Go(func() error { return n.held.relayPump(lower) })
 	for at := range n.attachments {
 		g.Go(func() error { return n.sendLane(at) })
 	}

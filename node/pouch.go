@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/frame"
 	"github.com/vine-mesh/vine/transport/secure"
@@ -20,7 +21,9 @@ type pouch struct {
 	mu    sync.Mutex // guards boxes
 	boxes map[tables.RouterID]*box
 
-	partial map[tables.RouterID]*pieces // owned by the receiving lane
+	// Owned by the receiving lane.
+	partial map[tables.RouterID]*pieces
+	carried map[tables.RouterID]*forward.TokenBucket // by who had us carry gossip for it
 }
 
 // A box is the key shared with one router, as long as its link key stays the same; no GossipBox
@@ -45,7 +48,8 @@ func newPouch(n *Node) (*pouch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &pouch{n: n, counter: counter, boxes: map[tables.RouterID]*box{}, partial: map[tables.RouterID]*pieces{}}, nil
+	return &pouch{n: n, counter: counter, boxes: map[tables.RouterID]*box{}, partial: map[tables.RouterID]*pieces{},
+		carried: map[tables.RouterID]*forward.TokenBucket{}}, nil
 }
 
 // box returns the key shared with a router; false for a router that is not enrolled or whose link record
@@ -121,30 +125,60 @@ func (p *pouch) carry(to tables.RouterID, datagram []byte) {
 	}
 }
 
+const (
+	// carryRate and carryBurst bound the gossip datagrams that one router has us carry, a second: SWIM sends
+	// some tens, and a queue-VR hands on those of its clients.
+	carryRate  = 200
+	carryBurst = 400
+)
+
 // passOn takes a gossip datagram that a member wants carried to another. It is sealed for that one; all we
-// decide is whether we carry it. A router that the destination names as its queue-VR passes it on to
-// the destination alone, so that a datagram cannot go round in circles.
+// decide is whether we carry it. From whoever sealed it we carry it to the destination, or to a queue-VR of the
+// destination, which gets it from another than who sealed it: then it goes to the destination alone. So it has
+// two relays at most, and does not go round in circles whatever link records say.
 func (p *pouch) passOn(from tables.RouterID, packet []byte, now time.Time) {
+	n := p.n
 	to, datagram, err := frame.ParseGossipRelay(packet)
 	if err != nil {
-		p.n.gossiped.Add(1)
+		n.gossiped.Add(1)
 		return
 	}
-	if to == p.n.self.Router {
-		p.n.gossipArrived(now, netip.AddrPort{}, datagram)
+	if to == n.self.Router {
+		n.gossipCame(now, netip.AddrPort{}, datagram, true)
 		return
 	}
-	d := p.n.directory.Load()
+	header, _, _ := frame.ParseGossip(datagram)
+	d := n.directory.Load()
 	record, ok := d.view.LinkRecord(to)
-	if !ok || !p.n.snapshot.Load().relays || !d.view.Admitted(to, now) {
-		p.n.refused.Add(1)
+	if !ok || !n.snapshot.Load().relays || !d.view.Admitted(to, now) || header.Sender == to || !p.carries(from, now) {
+		n.refused.Add(1)
 		return
 	}
-	if _, linked := d.links[to]; !linked && slices.Contains(record.Queues, p.n.self.Router) {
-		p.n.unrelayed.Add(1)
-		return
+	at, linked := d.links[to]
+	named := slices.Contains(record.Queues, n.self.Router)
+	switch {
+	case n.anyGossip:
+		p.carry(to, datagram)
+	case header.Sender != from && !(named && d.mayQueue(from)):
+		n.refused.Add(1)
+	case linked:
+		n.sentTo(at)
+		n.send(at, datagram)
+	case named || header.Sender != from:
+		n.unrelayed.Add(1)
+	default:
+		p.carry(to, datagram)
 	}
-	p.carry(to, datagram)
+}
+
+// carries reports whether a router may have us carry another datagram.
+func (p *pouch) carries(from tables.RouterID, now time.Time) bool {
+	b := p.carried[from]
+	if b == nil {
+		b = forward.NewTokenBucket(carryRate, carryBurst)
+		p.carried[from] = b
+	}
+	return b.Take(now) || p.n.unmetered
 }
 
 // open opens one gossip datagram and returns the packet that it completes, nil if none.
@@ -193,6 +227,11 @@ func (p *pouch) assemble(h frame.Gossip, plain []byte) []byte {
 
 // gossipArrived hands a gossip datagram on to serf. It runs on the receiving lane.
 func (n *Node) gossipArrived(now time.Time, at netip.AddrPort, b []byte) {
+	n.gossipCame(now, at, b, false)
+}
+
+// gossipCame is gossipArrived for a datagram that may have come inside another: there is none inside that.
+func (n *Node) gossipCame(now time.Time, at netip.AddrPort, b []byte, inside bool) {
 	from, packet, ok := n.pouch.open(b)
 	switch {
 	case !ok:
@@ -201,10 +240,12 @@ func (n *Node) gossipArrived(now time.Time, at netip.AddrPort, b []byte) {
 	case packet == nil:
 		return
 	}
-	switch frame.GossipKind(packet) {
-	case frame.GossipRelay:
+	switch kind := frame.GossipKind(packet); {
+	case kind == frame.GossipRelay && inside:
+		n.refused.Add(1)
+	case kind == frame.GossipRelay:
 		n.pouch.passOn(from, packet, now)
-	case frame.GossipDialBack:
+	case kind == frame.GossipDialBack:
 		n.dialledBack(from, at, packet)
 	default:
 		n.gossip.Deliver(from, packet)

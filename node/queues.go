@@ -30,6 +30,8 @@ const (
 	trialLife = 30 * time.Second
 	// clientsMax bounds the limited VRs attached to this one. At 1,000 each has 1 Mb/s of a gigabit.
 	clientsMax = 1000
+	// nameEvery is how often at most the log names a client that comes and goes.
+	nameEvery = time.Minute
 	// detoursMax is how many relays are offered to a link whose path has gone bad.
 	detoursMax = 3
 	// detourPause is how often at most they are offered.
@@ -48,16 +50,24 @@ type queues struct {
 	asking   map[tables.RouterID]time.Time // since when an answer to attach is waited for
 	left     map[tables.RouterID]bool      // detached from; those who have missed it are told again
 	order    uint32
+	asked    map[tables.RouterID]uint32 // the order of the last attach
 	elected  []tables.RouterID
 	clients  map[tables.RouterID]*client
+	gone     map[tables.RouterID]uint32    // the order by which a client left, while the link lives
+	named    map[tables.RouterID]time.Time // clients that the log has named lately
 	detoured map[tables.RouterID]time.Time
+	polls    uint32    // polls sent: the order of the last one
+	polled   time.Time // when the last were sent
+	flow     time.Time // when data last went through a relay, either way
 }
 
 // A client is a limited VR attached to this queue-VR.
 type client struct {
-	since time.Time
-	order uint32
-	mode  uint8
+	since  time.Time
+	order  uint32
+	mode   uint8
+	polled uint32         // order of its last poll
+	from   netip.AddrPort // where an unanswered poll came from, which has yet to prove itself; invalid: there is none
 }
 
 func newQueues(l *loop) *queues {
@@ -66,6 +76,7 @@ func newQueues(l *loop) *queues {
 		trials: map[tables.RouterID]time.Time{}, refused: map[tables.RouterID]time.Time{},
 		accepted: map[tables.RouterID]bool{}, asking: map[tables.RouterID]time.Time{}, left: map[tables.RouterID]bool{},
 		clients: map[tables.RouterID]*client{}, detoured: map[tables.RouterID]time.Time{},
+		asked: map[tables.RouterID]uint32{}, gone: map[tables.RouterID]uint32{}, named: map[tables.RouterID]time.Time{},
 	}
 }
 
@@ -270,10 +281,11 @@ func (q *queues) ask(now time.Time, id tables.RouterID) {
 	if q.asking[id].IsZero() {
 		q.asking[id] = now
 	}
-	l.do(now, l.links.Tell(now, id, frame.Attach{Order: q.order, Mode: frame.AttachChannel}.Append(nil)))
+	l.do(now, l.links.Tell(now, id, q.attachFrame().Append(nil)))
 	order := q.order
+	q.asked[id] = order
 	l.after(now, time.Second, func(now time.Time) {
-		if q.attachedTo(id) && !q.accepted[id] && q.order == order {
+		if q.attachedTo(id) && !q.accepted[id] && q.asked[id] == order {
 			q.ask(now, id)
 		}
 	})
@@ -293,7 +305,9 @@ func (q *queues) linkUp(now time.Time, id tables.RouterID) {
 func (q *queues) linkDown(now time.Time, id tables.RouterID) {
 	delete(q.accepted, id)
 	delete(q.asking, id)
-	delete(q.clients, id)
+	q.dropClient(id)
+	delete(q.gone, id)
+	q.l.n.held.forget(id)
 	if q.attachedTo(id) {
 		q.l.due(now, choreQueues, 0)
 	}
@@ -375,8 +389,8 @@ func (l *loop) degraded(now time.Time, router tables.RouterID) {
 	}
 	q.detoured[router] = now
 	offered := 0
-	for _, id := range append(slices.Clone(q.list), l.links.Established()...) {
-		if id == router || offered >= detoursMax || !l.relayAllowed(now, id) {
+	for i, id := range append(slices.Clone(q.list), l.links.Established()...) {
+		if id == router || offered >= detoursMax || !l.relayAllowed(now, id) || i >= len(q.list) && slices.Contains(q.list, id) {
 			continue
 		}
 		if at, up := l.links.Endpoint(id); !up || path.KindOf(at) == path.Relayed {
@@ -404,6 +418,10 @@ func (l *loop) asked(now time.Time, a transport.Asked) {
 		if f, err := frame.ParseAttached(a.Frame.Body); err == nil {
 			l.queues.attached(now, a.Router, f)
 		}
+	case frame.KindPoll:
+		if f, err := frame.ParsePoll(a.Frame.Body); err == nil {
+			l.queues.polledBy(now, a.Router, a.From, f)
+		}
 	default:
 		l.self.asked(now, a)
 	}
@@ -413,11 +431,12 @@ func (l *loop) asked(now time.Time, a transport.Asked) {
 func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
 	l := q.l
 	c := q.clients[id]
-	if c != nil && f.Order < c.order {
+	if left, gone := q.gone[id]; c != nil && f.Order < c.order || gone && f.Order <= left {
 		return
 	}
 	if f.Mode == frame.AttachLeave {
-		delete(q.clients, id)
+		q.dropClient(id)
+		q.gone[id] = f.Order
 		return
 	}
 	accepted := l.relays() && !l.drains && (c != nil || len(q.clients) < clientsMax)
@@ -426,13 +445,21 @@ func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
 		if c == nil {
 			c = &client{since: now}
 			q.clients[id] = c
-			l.n.log.Info("serving limited VR", "peer", l.name(id))
+			if now.Sub(q.named[id]) >= nameEvery {
+				q.named[id] = now
+				l.n.log.Info("serving limited VR", "peer", l.name(id))
+			}
 		}
+		before := c.mode
 		c.order, c.mode = f.Order, f.Mode
+		l.publishPeers()
+		if before == frame.AttachPoll && c.mode != before {
+			l.n.letGo(id)
+		}
 	case c != nil && l.drains:
 		c.order = f.Order // it has not left yet
 	default:
-		delete(q.clients, id)
+		q.dropClient(id)
 	}
 	l.do(now, l.links.Tell(now, id, frame.Attached{Order: f.Order, Accepted: accepted}.Append(nil)))
 }
@@ -442,13 +469,17 @@ func (q *queues) attached(now time.Time, id tables.RouterID, f frame.Attached) {
 	if q.left[id] && !f.Accepted {
 		q.leave(now, id) // it still counts us
 	}
-	if !q.attachedTo(id) || f.Order > q.order {
+	if !q.attachedTo(id) || f.Order > q.asked[id] {
 		return
 	}
 	if f.Accepted {
+		if q.accepted[id] {
+			return // the answer to a poll
+		}
 		q.accepted[id] = true
 		delete(q.asking, id)
 		delete(q.refused, id)
+		q.l.due(now, chorePoll, 0)
 	} else {
 		delete(q.accepted, id)
 		q.refused[id] = now

@@ -19,6 +19,8 @@ type hopPeer struct {
 	endpoint netip.AddrPort // of the link: an underlay endpoint or a stream connection, never a relayed path
 	sender   *secure.HopSender
 	served   *served
+	attached bool // it is a limited VR that we serve
+	polls    bool // what is relayed to it waits until it comes for it
 }
 
 // A hop says what a hop index that we issued stands for.
@@ -28,6 +30,7 @@ type hop struct {
 	used     *atomic.Bool // the link's own mark that it was heard
 	served   *served
 	missed   *atomic.Bool // the control loop was told of a router that could not be reached for it
+	mayQueue bool         // the authority lets it be a queue-VR
 }
 
 // served counts what we have relayed for one router, in both directions. Lanes add, anybody reads.
@@ -56,27 +59,26 @@ func (l *receiveLane) relay(in *arrived, b []byte, from netip.AddrPort, i int) {
 		n.hint()
 	}
 	if r.Role == frame.RelayForward {
-		if r.Destination != n.self.Router || r.Source == n.self.Router || !relayable(r.VN, payload) {
+		if r.Destination != n.self.Router || r.Source == n.self.Router || r.Source == h.router || !h.mayQueue && !n.anyRelay ||
+			!relayable(r.VN, payload) {
 			n.refused.Add(1)
 			return
 		}
 		l.datagram(in, payload, path.Relay(h.router, r.Source), i)
 		return
 	}
-	l.passOn(in, h, r, b[:frame.RelayHeaderLen+len(payload)], payload)
+	l.passOn(in, h, r, b, payload)
 }
 
 // passOn sends a relay datagram on to its destination. A hop may send only in its own name, only to a
 // router that we have a link with, and data only in a VN that both serve.
 func (l *receiveLane) passOn(in *arrived, h hop, r frame.Relay, b, payload []byte) {
 	n := l.n
-	switch {
-	case !in.snapshot.relays, r.Source != h.router, r.Destination == n.self.Router, r.Destination == r.Source,
-		!relayable(r.VN, payload):
-		n.refused.Add(1)
-		h.served.refused.Add(1)
+	if n.hostile != nil {
+		n.hostile(r, append([]byte(nil), payload...))
 		return
-	case r.VN != 0 && !(in.snapshot.forward.Serves(r.VN, r.Source) && in.snapshot.forward.Serves(r.VN, r.Destination)):
+	}
+	if r.Source != h.router || !in.snapshot.passes(n.self.Router, r, payload) {
 		n.refused.Add(1)
 		h.served.refused.Add(1)
 		return
@@ -86,23 +88,38 @@ func (l *receiveLane) passOn(in *arrived, h hop, r frame.Relay, b, payload []byt
 		n.unrelayed.Add(1)
 		h.served.dropped.Add(1)
 		if !h.missed.Swap(true) {
-			n.missed(r.Destination)
+			n.missed(h.router, r.Destination)
 		}
 		return
 	}
-	size := len(payload)
+	h.served.from.Add(uint64(len(payload)))
+	if (next.polls || n.held.rated.Load()) && !n.held.mayGo(in.snapshot, next, r, b) {
+		return
+	}
+	if dg, ok := n.onward(next, r, b[:len(b)-frame.TagLen]); ok {
+		l.onward = append(l.onward, dg)
+	}
+}
+
+// passes reports whether a relay datagram may be passed on: data only in a VN that both ends serve.
+func (s *snapshot) passes(self tables.RouterID, r frame.Relay, payload []byte) bool {
+	return s.relays && r.Destination != self && r.Destination != r.Source && relayable(r.VN, payload) &&
+		(r.VN == 0 || s.forward.Serves(r.VN, r.Source) && s.forward.Serves(r.VN, r.Destination))
+}
+
+// onward makes a relay datagram without its tag one for the next hop, in place.
+func (n *Node) onward(next *hopPeer, r frame.Relay, b []byte) (underlay.Datagram, bool) {
 	whole, ok := next.sender.Wrap(b, frame.RelayForward, r.VN, r.Source, r.Destination)
 	if !ok {
 		n.spent.Add(1)
-		return
+		return underlay.Datagram{}, false
 	}
-	h.served.from.Add(uint64(size))
-	next.served.to.Add(uint64(size))
+	next.served.to.Add(uint64(len(b) - frame.RelayHeaderLen))
 	n.relayed.Add(1)
 	if r.VN != 0 {
 		n.carried.Add(1)
 	}
-	l.onward = append(l.onward, underlay.Datagram{Buf: whole, N: len(whole), Addr: next.endpoint})
+	return underlay.Datagram{Buf: whole, N: len(whole), Addr: next.endpoint}, true
 }
 
 // relayable reports whether a datagram may travel in a relay datagram of a VN: data in one, and with no VN
@@ -120,14 +137,26 @@ func relayable(vn tables.VNID, payload []byte) bool {
 	return false
 }
 
-// missed tells the control loop that somebody wants a router relayed to that we have no link with. The
-// hint may be dropped: the next datagram gives it again.
-func (n *Node) missed(router tables.RouterID) {
+const (
+	// missEvery and missBurst bound the links that one router has us make to relay for it: each is first
+	// messages of 1,200 bytes to endpoints that a link record names.
+	missEvery = time.Second
+	missBurst = 8
+)
+
+// missed tells the control loop that somebody (zero: we) wants a router relayed to that we have no link with.
+// The hint may be dropped: the next datagram gives it again. A limited router has a link with us only if it made
+// it.
+func (n *Node) missed(asker, router tables.RouterID) {
 	select {
 	case n.hearsay <- func(now time.Time, l *loop) {
-		if l.store.Admitted(router, now) {
-			l.do(now, l.links.Dial(now, router))
+		if r, ok := l.store.LinkRecord(router); !ok || !l.store.Admitted(router, now) || asker != 0 && r.VRKind == "limited" {
+			return
 		}
+		if asker != 0 && !n.unmetered && !l.peerOf(asker).misses.Take(now) {
+			return
+		}
+		l.do(now, l.links.Dial(now, router))
 	}:
 	default:
 	}
@@ -153,7 +182,7 @@ func (n *Node) sendThrough(relay, router tables.RouterID, datagram []byte) {
 	h := n.snapshot.Load().hops[relay]
 	if h == nil {
 		n.unrelayed.Add(1)
-		n.missed(relay)
+		n.missed(0, relay)
 		return
 	}
 	b := make([]byte, frame.RelayHeaderLen, frame.RelayOverhead+len(datagram)+secure.HopScratch)
@@ -188,7 +217,6 @@ func (l *loop) hop(a transport.Hop) {
 	p := l.peerOf(a.Router)
 	p.hop, p.hopIndex = a.Sender, a.Index
 	l.hops[a.Index] = hop{router: a.Router, receiver: a.Receiver, used: p.got, served: p.served, missed: p.missed}
-	l.publishHops()
 	l.publishPeers()
 }
 
@@ -209,6 +237,8 @@ func (l *loop) hopGone(index uint32) {
 func (l *loop) publishHops() {
 	all := make(map[uint32]hop, len(l.hops))
 	for index, h := range l.hops {
+		e, ok := l.store.Enrolment(h.router)
+		h.mayQueue = ok && e.MayQueue
 		all[index] = h
 	}
 	l.n.hops.Store(&all)

@@ -25,6 +25,13 @@ const (
 	streamsDiallingMax = 16
 	// streamUnused is how long a stream connection that carries no link is kept.
 	streamUnused = 30 * time.Second
+	// streamFresh is how old a connection may be that polls go over: networks that end connections, or drop what they
+	// carry, let them live for longer.
+	streamFresh = 10 * time.Second
+	// streamProof is how long a fresh connection may take to prove that it leads to the router, and streamGrace how
+	// long the one that it replaces is kept for what is under way.
+	streamProof = 3 * time.Second
+	streamGrace = time.Second
 )
 
 // streaming makes stream connections to routers that no datagram reaches. The control loop owns it.
@@ -38,6 +45,7 @@ type streaming struct {
 // A streamMade is a stream connection that we dialled.
 type streamMade struct {
 	router tables.RouterID
+	born   time.Time
 	used   time.Time // when it last carried the link
 }
 
@@ -61,10 +69,17 @@ func (l *loop) unanswered(now time.Time, router tables.RouterID) {
 
 // dial begins a round of stream connections to a router.
 func (s *streaming) dial(now time.Time, router tables.RouterID) {
+	if !now.Before(s.next[router]) {
+		s.round(router, s.dialled)
+	}
+}
+
+// round makes stream connections to a router, one after the other until there is one, unless that is under way, and gives
+// done the outcome.
+func (s *streaming) round(router tables.RouterID, done func(now time.Time, router tables.RouterID, o streamOutcome)) {
 	l := s.l
 	r, ok := l.store.LinkRecord(router)
-	if l.n.streams == nil || !ok || len(r.Streams) == 0 || s.dialling[router] || now.Before(s.next[router]) ||
-		len(s.dialling) >= streamsDiallingMax {
+	if l.n.streams == nil || !ok || len(r.Streams) == 0 || s.dialling[router] || len(s.dialling) >= streamsDiallingMax {
 		return
 	}
 	var targets []underlay.StreamTarget
@@ -79,8 +94,12 @@ func (s *streaming) dial(now time.Time, router tables.RouterID) {
 	s.dialling[router] = true
 	n := l.n
 	n.tasks.Go(func() error {
-		at, target, err := dialStreams(n.ctx, n.streams, targets)
-		n.command(func(now time.Time, l *loop) { l.streaming.dialled(now, router, at, target, err) })
+		var o streamOutcome
+		o.at, o.target, o.err = dialStreams(n.ctx, n.streams, targets)
+		n.command(func(now time.Time, l *loop) {
+			delete(l.streaming.dialling, router)
+			done(now, router, o)
+		})
 		return nil
 	})
 }
@@ -120,12 +139,7 @@ func streamTargets(endpoints []tables.StreamEndpoint, proxyFor func(netip.AddrPo
 func dialStreams(ctx context.Context, streams *underlay.Streams, targets []underlay.StreamTarget) (netip.AddrPort, underlay.StreamTarget, error) {
 	ctx, cancel := context.WithTimeout(ctx, streamPatience)
 	defer cancel()
-	type outcome struct {
-		at     netip.AddrPort
-		target underlay.StreamTarget
-		err    error
-	}
-	results := make(chan outcome, len(targets))
+	results := make(chan streamOutcome, len(targets))
 	for i, target := range targets {
 		go func() {
 			timer := time.NewTimer(time.Duration(i) * streamStagger)
@@ -133,13 +147,13 @@ func dialStreams(ctx context.Context, streams *underlay.Streams, targets []under
 			select {
 			case <-timer.C:
 				at, err := streams.Dial(ctx, target)
-				results <- outcome{at, target, err}
+				results <- streamOutcome{at, target, err}
 			case <-ctx.Done():
-				results <- outcome{target: target, err: ctx.Err()}
+				results <- streamOutcome{target: target, err: ctx.Err()}
 			}
 		}()
 	}
-	var won outcome
+	var won streamOutcome
 	var failures []string
 	for range targets {
 		r := <-results
@@ -159,26 +173,32 @@ func dialStreams(ctx context.Context, streams *underlay.Streams, targets []under
 	return netip.AddrPort{}, underlay.StreamTarget{}, errors.New(strings.Join(failures, "; "))
 }
 
+// A streamOutcome is a stream connection, or why there is none.
+type streamOutcome struct {
+	at     netip.AddrPort
+	target underlay.StreamTarget
+	err    error
+}
+
 // dialled takes the outcome of a round.
-func (s *streaming) dialled(now time.Time, router tables.RouterID, at netip.AddrPort, target underlay.StreamTarget, err error) {
+func (s *streaming) dialled(now time.Time, router tables.RouterID, o streamOutcome) {
 	l := s.l
-	delete(s.dialling, router)
 	s.next[router] = now.Add(streamPause)
-	if err != nil {
-		l.n.log.Info("no stream connection", "peer", l.name(router), "err", err)
+	if o.err != nil {
+		l.n.log.Info("no stream connection", "peer", l.name(router), "err", o.err)
 		return
 	}
 	if direct, up := l.links.Endpoint(router); up && path.KindOf(direct) == path.Direct {
-		l.n.streams.Hangup(at)
+		l.n.streams.Hangup(o.at)
 		return
 	}
 	proxy := ""
-	if target.Proxy != nil {
-		proxy = target.Proxy.Host
+	if o.target.Proxy != nil {
+		proxy = o.target.Proxy.Host
 	}
-	l.n.log.Info("stream connection", "peer", l.name(router), "endpoint", target.Endpoint, "transport", target.Protocol, "proxy", proxy)
-	s.made[at] = &streamMade{router: router, used: now}
-	l.do(now, l.links.Offer(now, router, at))
+	l.n.log.Info("stream connection", "peer", l.name(router), "endpoint", o.target.Endpoint, "transport", o.target.Protocol, "proxy", proxy)
+	s.made[o.at] = &streamMade{router: router, born: now, used: now}
+	l.do(now, l.links.Offer(now, router, o.at))
 	l.do(now, l.links.Dial(now, router))
 }
 

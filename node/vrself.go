@@ -80,7 +80,7 @@ func newSelfhood(l *loop) *selfhood {
 	e, _ := l.store.Enrolment(l.n.self.Router)
 	s := &selfhood{l: l}
 	c := vr.Config{
-		Router: l.n.self.Router, Site: e.Site, Declared: declaredKind(l.settings.Kind), Endpoints: l.settings.Endpoints,
+		Router: l.n.self.Router, Site: e.Site, Declared: l.declaredKind(), Endpoints: l.settings.Endpoints,
 		Random: s.random,
 	}
 	if l.n.self.boot > 1 {
@@ -93,11 +93,12 @@ func newSelfhood(l *loop) *selfhood {
 	return s
 }
 
-func declaredKind(text string) vr.Kind {
-	switch text {
-	case "regular":
+// declaredKind is what the operator says that we are. Who polls by TCP says that UDP is no use here.
+func (l *loop) declaredKind() vr.Kind {
+	switch {
+	case l.settings.Kind == "regular":
 		return vr.Regular
-	case "limited":
+	case l.settings.Kind == "limited", l.overTCP():
 		return vr.Limited
 	}
 	return vr.Auto
@@ -131,7 +132,7 @@ func (s *selfhood) look(now time.Time) {
 
 // declare takes what the operator has changed.
 func (s *selfhood) declare(now time.Time) {
-	s.handle(now, vr.Declared{Kind: declaredKind(s.l.settings.Kind), Endpoints: s.l.settings.Endpoints})
+	s.handle(now, vr.Declared{Kind: s.l.declaredKind(), Endpoints: s.l.settings.Endpoints})
 }
 
 func (s *selfhood) do(now time.Time, actions []vr.Action) {

@@ -259,6 +259,11 @@ func (s *Store) authoriseLinkRecord(now time.Time, d *Document, b LinkRecord, or
 			return fmt.Errorf("%w: endpoint inside the ViNe space", ErrConflict)
 		}
 	}
+	for _, at := range b.Streams {
+		if s.InSpaceAddr(at.Endpoint.Addr()) {
+			return fmt.Errorf("%w: stream endpoint inside the ViNe space", ErrConflict)
+		}
+	}
 	return nil
 }
 

@@ -121,6 +121,21 @@ func TestLinkRecordRules(t *testing.T) {
 	}
 	inside := netip.AddrPortFrom(f.Router(2).Host(1), 8463)
 	put(t, f.Store(), f.Now, sign(func(r *tables.LinkRecord) { r.Endpoints[0] = inside }), tables.Refused, tables.ErrConflict)
+	put(t, f.Store(), f.Now, sign(func(r *tables.LinkRecord) {
+		r.Streams = []tables.StreamEndpoint{{Protocol: "tls", Endpoint: inside}}
+	}), tables.Refused, tables.ErrConflict)
+	// An address that names a path within a VR is no address.
+	for _, text := range []string{"[100::1:2]:1", "[100::5]:2", "[100::]:8463"} {
+		at := netip.MustParseAddrPort(text)
+		one, two := base, base
+		one.Endpoints = []netip.AddrPort{at}
+		two.Streams = []tables.StreamEndpoint{{Protocol: "tcp", Endpoint: at}}
+		for _, b := range []tables.LinkRecord{one, two} {
+			if _, err := tables.Sign(b, f.Router(1).Identity); err == nil {
+				t.Errorf("%v in a link record", at)
+			}
+		}
+	}
 	put(t, f.Store(), f.Now, sign(func(r *tables.LinkRecord) { r.Version += 1 << 32 }), tables.Kept, nil)
 	put(t, f.Store(), f.Now.AddDate(0, 0, 401), sign(func(*tables.LinkRecord) {}), tables.Held, tables.ErrExpired)
 	put(t, f.Store(), f.Now, tablestest.Sign(func() tables.LinkRecord { b := base; b.Router = 7; return b }(), f.Router(1).Identity), tables.Held, tables.ErrNotYet)

@@ -135,8 +135,12 @@ func checkKey(field string, k PublicKey) error {
 	return when(k.usable(), field+" is not a usable Ed25519 key")
 }
 
+// discard is the discard-only prefix (RFC 6666). Nobody is there, and within a VR its addresses name paths by
+// way of others: a record with one would have its readers send to whom it likes.
+var discard = netip.MustParsePrefix("100::/64")
+
 func checkAddr(field string, a netip.Addr) error {
-	return when(a.IsValid() && !a.Is4In6() && a.Zone() == "" && !a.IsUnspecified() && !a.IsMulticast(),
+	return when(a.IsValid() && !a.Is4In6() && a.Zone() == "" && !a.IsUnspecified() && !a.IsMulticast() && !discard.Contains(a),
 		field+" has an address that is not plain unicast")
 }
 

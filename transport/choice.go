@@ -64,6 +64,12 @@ func (c *conn) onUse(now time.Time, from netip.AddrPort, u frame.Use) {
 	if c.leads() || u.Order < ps.order || u.Order == 0 {
 		return
 	}
+	if u.Order > ps.order {
+		if now.Sub(ps.obeyed) < obeyPause && !now.Before(ps.obeyed) && !c.links.asksAll {
+			return
+		}
+		ps.obeyed = now
+	}
 	ps.order = u.Order
 	if from == c.endpoint {
 		c.put(frame.Used{Order: u.Order}.Append(nil))
@@ -116,8 +122,15 @@ func (c *conn) tellCandidates(now time.Time) {
 // onCandidates takes where the peer may be found. It is a member whose word we take only as a hint of
 // where to ask: at most waysMax addresses, each asked challengeTries times.
 func (c *conn) onCandidates(now time.Time, f frame.Candidates) {
-	l := c.links
+	l, ps := c.links, &c.paths
+	if now.Sub(ps.listed) < listPause && !now.Before(ps.listed) && !l.asksAll {
+		return // it says so again
+	}
+	ps.listed = now
 	for _, at := range f.Endpoints {
+		if path.Reserved(at.Addr()) {
+			continue
+		}
 		if l.cfg.Punchable != nil && !l.cfg.Punchable(at) {
 			continue
 		}
@@ -195,6 +208,17 @@ func (l *Links) Tell(now time.Time, router tables.RouterID, frames []byte) []Act
 		k.used = now
 		k.conn.put(frames)
 		k.conn.liveness.sentData(now)
+		l.touch(k)
+	}
+	return l.end()
+}
+
+// Reply is Tell for a frame that answers another: no answer is waited for, so the link is not asked for a sign of
+// life because of it.
+func (l *Links) Reply(now time.Time, router tables.RouterID, frames []byte) []Action {
+	l.begin(now)
+	if k := l.links[router]; k != nil && k.conn != nil {
+		k.conn.put(frames)
 		l.touch(k)
 	}
 	return l.end()

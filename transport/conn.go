@@ -45,13 +45,17 @@ type conn struct {
 	peerRx    frame.Report   // what the peer last said it received of our data
 	delivered path.Delivery  // the same in more words, of the session in use
 	lastRTT   time.Duration  // of the last ping over the way in use; zero once used
+
+	in    int    // bytes of the peer's handshake and control datagrams
+	asked int    // bytes sent to ways that the peer has named and that prove nothing. Invariant: asked <= amplification*in
+	asks  bucket // of frames that cost the control loop more than an answer: see askEvery
 }
 
 func newConn(now time.Time, l *Links, router tables.RouterID, s *session, endpoint netip.AddrPort, even bool) *conn {
 	l.lastConn++
 	c := &conn{
 		links: l, id: l.lastConn, router: router, session: s, endpoint: endpoint, even: even,
-		peerEpoch: s.peerEpoch, budget: -1, lastRecv: now,
+		peerEpoch: s.peerEpoch, budget: -1, lastRecv: now, in: s.heard,
 	}
 	c.resetNumbers()
 	w := c.addWay(now, endpoint, false)
@@ -94,6 +98,26 @@ func (c *conn) emitTo(to netip.AddrPort, frames []byte) int {
 	c.sent++
 	c.links.send(to, datagram)
 	return len(datagram)
+}
+
+// answer sends frames back by the way that a question came by. A way that has proved nothing gets at most
+// amplification times what came over it, however many questions one datagram holds: its address may be that of
+// somebody who is to be flooded.
+func (c *conn) answer(to netip.AddrPort, frames []byte) {
+	if to == c.endpoint || !to.IsValid() {
+		c.put(frames)
+		return
+	}
+	size := len(frames) + frame.ControlHeaderLen + frame.TagLen
+	w := c.way(to)
+	if !c.links.answersAll && (w == nil || !w.validated() && w.out+size > amplification*w.in) {
+		c.links.counters.Limited++
+		return
+	}
+	n := c.emitTo(to, frames)
+	if w != nil && !w.validated() {
+		w.out += n
+	}
 }
 
 // flush sends what the streams may send now, one segment of each in turn, and all that is queued.

@@ -33,6 +33,10 @@ func (l *Links) onControl(now time.Time, from netip.AddrPort, datagram []byte) {
 		return
 	}
 	k := s.link
+	if !l.leadsTo(from, k.router) {
+		l.counters.Refused++
+		return
+	}
 	if !s.confirmed && l.cfg.Allowed != nil && !l.cfg.Allowed(k.router) {
 		l.counters.Refused++ // revoked since its first message
 		l.dropSession(k, s)
@@ -49,6 +53,7 @@ func (l *Links) onControl(now time.Time, from netip.AddrPort, datagram []byte) {
 	}
 	c := k.conn
 	c.heard(now, k, from)
+	c.in += len(datagram)
 	if s == c.session {
 		c.sawSource(now, from, len(datagram), !onlyAboutPaths(plain))
 	}
@@ -127,9 +132,8 @@ func (l *Links) frame(now time.Time, c *conn, s *session, from netip.AddrPort, f
 		if err != nil {
 			return err
 		}
-		// The answer goes where the challenge came from, whatever we believe of that address:
-		// it is no longer than the challenge, and it is what the challenge asks.
-		c.emitTo(from, frame.Challenged(ch).Append(nil))
+		// The answer goes where the challenge came from, whatever we believe of that address.
+		c.answer(from, frame.Challenged(ch).Append(nil))
 	case frame.KindChallenged:
 		a, err := frame.ParseChallenged(f.Body)
 		if err != nil {
@@ -141,7 +145,7 @@ func (l *Links) frame(now time.Time, c *conn, s *session, from netip.AddrPort, f
 			return c.onPathFrame(now, from, f)
 		}
 	case frame.KindAttach, frame.KindAttached, frame.KindPoll, frame.KindDialBack, frame.KindDialFor, frame.KindDialled:
-		if s.link != nil {
+		if s.link != nil && c.mayBother(now) {
 			l.emit(Asked{Router: c.router, From: from, Frame: frame.Control{Kind: f.Kind, Body: append([]byte(nil), f.Body...)}})
 		}
 	case frame.KindChannels:
@@ -163,7 +167,7 @@ func (l *Links) frame(now time.Time, c *conn, s *session, from netip.AddrPort, f
 		if err != nil {
 			return err
 		}
-		if c.heardAt != o.Endpoint {
+		if c.heardAt != o.Endpoint && !path.Reserved(o.Endpoint.Addr()) && c.mayBother(now) {
 			c.heardAt = o.Endpoint
 			l.emit(Observed{Router: c.router, Endpoint: o.Endpoint})
 		}
@@ -183,6 +187,31 @@ func (l *Links) frame(now time.Time, c *conn, s *session, from netip.AddrPort, f
 		return c.onStreamFrame(now, f)
 	}
 	return nil
+}
+
+// mayBother reports whether another frame of the peer may have the control loop work: see askEvery.
+func (c *conn) mayBother(now time.Time) bool {
+	if c.links.asksAll || c.asks.take(now, askEvery, askBurst) {
+		return true
+	}
+	c.links.counters.Limited++
+	return false
+}
+
+// A bucket holds tokens: one more every so often, burst at most. The zero bucket is full.
+type bucket struct{ empty time.Time } // when the tokens taken will be back
+
+// take takes a token if there is one. A clock that goes back fills the bucket.
+func (b *bucket) take(now time.Time, every time.Duration, burst int) bool {
+	most := every * time.Duration(burst)
+	if b.empty.Before(now) || b.empty.Sub(now) > most {
+		b.empty = now
+	}
+	if b.empty.Add(every).Sub(now) > most {
+		return false
+	}
+	b.empty = b.empty.Add(every)
+	return true
 }
 
 // onPathFrame takes one frame about the ways of a link.

@@ -196,6 +196,10 @@ func (l *Links) onInit(now time.Time, from netip.AddrPort, datagram []byte) {
 		l.counters.Refused++
 		return
 	}
+	if !l.leadsTo(from, router) {
+		l.counters.Refused++
+		return
+	}
 	k := l.lookup(router)
 	if k == nil {
 		return
@@ -217,7 +221,7 @@ func (l *Links) onInit(now time.Time, from netip.AddrPort, datagram []byte) {
 		l.dropSession(k, k.pend) // an older first message of the same peer, never confirmed
 	}
 	s := &session{
-		Session: ss, link: k, from: from, peerEpoch: epoch, pendEnds: now.Add(pendLife),
+		Session: ss, link: k, from: from, heard: len(datagram), peerEpoch: epoch, pendEnds: now.Add(pendLife),
 		answer: answer, answerTo: id, answerTry: 1, grants: map[tables.VNID]uint32{},
 	}
 	l.answers[id] = s
@@ -254,9 +258,13 @@ func (l *Links) onResponse(now time.Time, from netip.AddrPort, datagram []byte) 
 		l.counters.Refused++
 		return // revoked meanwhile; the dial ends with our interest
 	}
+	if !l.leadsTo(from, k.router) {
+		l.counters.Refused++
+		return
+	}
 	ss.Bind(l.cfg.Self, k.router)
 	s := &session{
-		Session: ss, link: k, from: from, peerEpoch: epoch, confirmed: true,
+		Session: ss, link: k, from: from, heard: len(datagram), peerEpoch: epoch, confirmed: true,
 		grants: map[tables.VNID]uint32{},
 	}
 	// An address that we dialled has answered: that is as good as a challenge. Any other must

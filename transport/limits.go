@@ -133,13 +133,24 @@ const (
 	wayForget = 2 * probeIdleMax
 	// chooseEvery is how often the leader looks at its choice.
 	chooseEvery = time.Second
-	// useRetry repeats a use frame that is not acknowledged.
-	useRetry = 200 * time.Millisecond
+	// useRetry repeats a use frame that is not acknowledged, up to useRetryMax apart: a peer that never will may
+	// believe that it leads.
+	useRetry    = 200 * time.Millisecond
+	useRetryMax = 10 * time.Second
+	// obeyPause is the least time between two moves that the leader asks for: a move has all that lanes read
+	// made anew. What comes sooner is repeated.
+	obeyPause = useRetry / 2
+	// askEvery and askBurst bound the frames of a peer that have the control loop do more than answer: attach, poll,
+	// dial back, candidates, observed. A queue-VR may be polled 50 times a second.
+	askEvery = 10 * time.Millisecond
+	askBurst = 64
 	// tellRetryMin and tellRetryMax bound the pause between two tellings of our candidates, while the
 	// link has no direct way; tellPause keeps two routers from answering each other without end.
 	tellRetryMin = 2 * time.Second
 	tellRetryMax = 2 * time.Minute
 	tellPause    = time.Second
+	// listPause is the least time between two lists of candidates of a peer that are taken.
+	listPause = tellPause / 4
 	// busyFor is how long after its last data a link counts as busy.
 	busyFor = 10 * time.Second
 	// gaugeEvery is how often a way that carries data is measured.

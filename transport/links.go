@@ -91,6 +91,9 @@ type Links struct {
 	believeInits   bool // a peer's session is sent with before the peer proved to be alive
 	acceptReplays  bool // first messages need no rising order
 	crowdedJoins   bool // join conversations of one network are not bounded, silent ones are kept
+	answersAll     bool // a way that has proved nothing gets as many answers as questions came over it
+	asksAll        bool // whatever a peer names is asked, as often as it likes
+	strayPaths     bool // a packet of one router may come by a path that names another
 }
 
 // An owner is what an index that we issued stands for. The zero owner is a channel index, which
@@ -293,7 +296,7 @@ const dataBytesMin = frame.DataHeaderLen + 20 + frame.TagLen
 // link's. Links asks that address for proof before it uses it.
 func (l *Links) Roamed(now time.Time, router tables.RouterID, from netip.AddrPort) []Action {
 	l.begin(now)
-	if k := l.links[router]; k != nil && k.conn != nil {
+	if k := l.links[router]; k != nil && k.conn != nil && l.leadsTo(from, router) {
 		k.conn.heard(now, k, from)
 		k.conn.sawSource(now, from, dataBytesMin, true)
 		l.touch(k)

@@ -181,11 +181,7 @@ func (c *conn) onPing(now time.Time, from netip.AddrPort, p frame.Ping) {
 			answer = d.Append(answer)
 		}
 	}
-	if from == c.endpoint || !from.IsValid() {
-		c.put(answer)
-		return
-	}
-	c.emitTo(from, answer)
+	c.answer(from, answer)
 }
 
 // onPong takes an answer and measures the round trip, without the time that the peer held it.

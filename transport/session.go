@@ -18,6 +18,7 @@ type session struct {
 	join *join
 
 	from      netip.AddrPort // where the peer's handshake message came from
+	heard     int            // its length
 	peerEpoch uint64
 	// confirmed: the peer proved, in this session or by answering our first message, that it is
 	// alive. An unconfirmed session (a first message may be a replay) is never sent with, and

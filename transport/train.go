@@ -18,6 +18,7 @@ type trainState struct {
 	ends   time.Time // when its report is given up; zero: none is waited for
 	record path.TrainRecord
 	from   netip.AddrPort // where the one that is received comes from
+	done   bool           // it was reported: what comes of it later is not
 	report time.Time      // when it is reported, though some of it may be missing; zero: none comes in
 }
 
@@ -47,9 +48,11 @@ func (c *conn) sendTrain(now time.Time, at netip.AddrPort) {
 // onTrain takes one datagram of the peer's train.
 func (c *conn) onTrain(now time.Time, from netip.AddrPort, t frame.Train, n int) {
 	ts := &c.paths.train
-	if id, any := ts.record.ID(); ts.report.IsZero() || !any || id != t.ID {
-		ts.record = path.TrainRecord{}
-		ts.from = from
+	switch id, any := ts.record.ID(); {
+	case !any || id != t.ID:
+		ts.record, ts.from, ts.done = path.TrainRecord{}, from, false
+	case ts.done || from != ts.from:
+		return
 	}
 	ts.record.Arrived(c.links.arrived, t.ID, int(t.Index), int(t.Count), n)
 	ts.report = now.Add(trainQuiet)
@@ -64,8 +67,8 @@ func (c *conn) advanceTrain(now time.Time) {
 	if !ts.report.IsZero() && !now.Before(ts.report) {
 		r := ts.record.Report()
 		id, _ := ts.record.ID()
-		ts.report = time.Time{}
-		c.emitTo(ts.from, frame.TrainReport{
+		ts.report, ts.done = time.Time{}, true
+		c.answer(ts.from, frame.TrainReport{
 			ID: id, Received: uint16(r.Received), Bytes: uint32(r.Bytes), Span: uint32(r.Span.Microseconds()),
 		}.Append(nil))
 	}

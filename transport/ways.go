@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/frame"
 	"github.com/vine-mesh/vine/transport/path"
 )
@@ -41,6 +42,9 @@ type ways struct {
 	order   uint64    // of the last use frame, sent by the leader, obeyed by the other
 	used    bool      // leader: the other has acknowledged it
 	useNext time.Time // leader: when it is repeated
+	useTry  int       // leader: how often it was
+	obeyed  time.Time // when an order was last followed
+	listed  time.Time // when the peer's candidates were last taken
 	told    time.Time // when our candidates were told last; zero: never
 	tells   int       // how often
 	tellDue time.Time
@@ -148,14 +152,32 @@ func (c *conn) sawSource(now time.Time, from netip.AddrPort, n int, moves bool) 
 // challengeBytes is the length of the datagram of a path challenge.
 const challengeBytes = frame.ControlHeaderLen + frame.FrameOverhead + len(frame.Challenge{}) + frame.TagLen
 
-// mayAsk reports whether a challenge may be sent over a way now, for what is known of it.
-func (w *way) mayAsk() bool {
-	return w.offered || w.validated() || w.out+challengeBytes <= amplification*w.in
+// mayAsk reports whether a challenge may be sent over a way now, for what is known of it. An endpoint that
+// the peer has named has sent us nothing: for all of those together there are amplification times the bytes that the
+// peer itself has sent, so that naming others is no way to have them flooded.
+func (c *conn) mayAsk(w *way) bool {
+	switch {
+	case w.validated(), c.links.asksAll:
+		return true
+	case !w.offered:
+		return w.out+challengeBytes <= amplification*w.in
+	}
+	return path.KindOf(w.addr) != path.Direct || c.asked+challengeBytes <= amplification*c.in
+}
+
+// leadsTo reports whether a packet of a router may have come by a path. One through a relay says who sent it;
+// if that is another than who sealed it, the relay has changed it, and an answer would go to that other.
+func (l *Links) leadsTo(at netip.AddrPort, router tables.RouterID) bool {
+	if path.KindOf(at) != path.Relayed || l.strayPaths {
+		return true
+	}
+	relay, to := path.RelayOf(at)
+	return to == router && relay != router && relay != 0
 }
 
 // challenge sends a challenge over a way if it is due and allowed.
 func (c *conn) challenge(now time.Time, w *way) {
-	if now.Before(w.next) || !w.mayAsk() || w.tries >= challengeTries && !w.offered {
+	if now.Before(w.next) || !c.mayAsk(w) || w.tries >= challengeTries && !w.offered {
 		return
 	}
 	if w.tries > 0 {
@@ -174,7 +196,11 @@ func (c *conn) challenge(now time.Time, w *way) {
 			}
 		}
 	}
-	w.out += c.emitTo(w.addr, w.token.Append(nil))
+	n := c.emitTo(w.addr, w.token.Append(nil))
+	w.out += n
+	if w.offered && !w.validated() && path.KindOf(w.addr) == path.Direct {
+		c.asked += n
+	}
 }
 
 // askOthers challenges every other way at once: the one in use is silent.
@@ -260,7 +286,7 @@ func (c *conn) move(now time.Time, to netip.AddrPort) {
 	c.observe()
 	if c.leads() {
 		c.paths.order++
-		c.paths.used, c.paths.useNext = false, now
+		c.paths.used, c.paths.useNext, c.paths.useTry = false, now, 0
 	}
 	c.paths.next = now.Add(chooseEvery)
 }
@@ -304,10 +330,10 @@ func (c *conn) dueWays(now time.Time) time.Time {
 		switch {
 		case w.addr == c.endpoint:
 		case w.offered:
-			if explores {
+			if explores && c.mayAsk(w) {
 				t = earliest(t, w.next)
 			}
-		case (!w.validated() || w.roamed) && w.tries < challengeTries && w.mayAsk():
+		case (!w.validated() || w.roamed) && w.tries < challengeTries && c.mayAsk(w):
 			t = earliest(t, w.next)
 		}
 	}
@@ -343,7 +369,8 @@ func (c *conn) advanceWays(now time.Time) {
 		if ps.order > 0 && !ps.used && !now.Before(ps.useNext) {
 			c.put(frame.Use{Order: ps.order}.Append(nil))
 			c.liveness.sentData(now)
-			ps.useNext = now.Add(useRetry)
+			ps.useNext = now.Add(min(useRetry<<min(ps.useTry, 8), useRetryMax))
+			ps.useTry++
 		}
 	}
 	if !ps.tellDue.IsZero() && !now.Before(ps.tellDue) {

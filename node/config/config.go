@@ -279,11 +279,21 @@ func ParseEndpoint(text string) (netip.AddrPort, error) {
 		if ep.Port() == 0 {
 			return netip.AddrPort{}, fmt.Errorf("endpoint %q has port 0", text)
 		}
-		return ep, nil
+		return ep, reachable(ep.Addr())
 	}
 	addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("%q is not ADDRESS[:PORT]", text)
 	}
-	return netip.AddrPortFrom(addr, DefaultPort), nil
+	return netip.AddrPortFrom(addr, DefaultPort), reachable(addr)
 }
+
+// reachable refuses addresses where nobody can be: within a VR they name paths.
+func reachable(a netip.Addr) error {
+	if discard.Contains(a) {
+		return fmt.Errorf("nobody is at %v, an address of the discard-only prefix %v (RFC 6666)", a, discard)
+	}
+	return nil
+}
+
+var discard = netip.MustParsePrefix("100::/64")

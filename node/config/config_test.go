@@ -46,6 +46,7 @@ func TestWrongFileNamesLineAndNearestKey(t *testing.T) {
 		{"every problem at once", "[underlay]\nlisten = \"nowhere\"\nkind = \"queer\"\n[capture]\nmtu = 5\n", []string{"line 2", "line 3", "line 5", "1280"}},
 		{"rpc on a network", "[gossip]\nrpc = \"0.0.0.0:7373\"\n", []string{"line 2", "loopback"}},
 		{"endpoint", "[underlay]\nendpoints = [\"example.org:1\"]\n", []string{"line 2", "example.org"}},
+		{"endpoint that names a path", "[underlay]\nendpoints = [\"[100::1:2]:1\"]\n", []string{"line 2", "100::/64"}},
 		{"nine endpoints", "[underlay]\nendpoints = [" + strings.Repeat("\"192.0.2.1\",", 9) + "]\n", []string{"at most 8"}},
 		{"device name", "[capture]\ndevice = \"a-name-that-is-too-long\"\n", []string{"line 2", "15"}},
 		{"attachment twice", "[[attachment]]\ninterface = \"eth1\"\n[[attachment]]\ninterface = \"eth1\"\n", []string{"twice"}},

@@ -94,8 +94,9 @@ type Site struct {
 	Serve     [][]string // VNs that each attachment serves; nil: one attachment that serves all
 	Joined    node.Joined
 	PathMTU   int
-	Closed    bool   // answers no newcomer
-	Pin       string // of the federation that it means to join
+	Adjust    func(*node.Settings) // changes what the VR is started with; may be nil
+	Closed    bool                 // answers no newcomer
+	Pin       string               // of the federation that it means to join
 	cancel    context.CancelFunc
 	ended     chan error
 	Log       *slog.Logger
@@ -125,9 +126,15 @@ func (s *Site) Endpoint() netip.AddrPort { return netip.AddrPortFrom(s.Host.Addr
 // Found makes the first site, whose VR is the authority, and starts it.
 func (w *World) Found(name string) *Site {
 	w.T.Helper()
-	s := w.site(name)
+	return w.site(name).Found()
+}
+
+// Found has a site of the caller's making be the first one, and starts it.
+func (s *Site) Found() *Site {
+	w := s.World
+	w.T.Helper()
 	dir := s.open()
-	founded, err := node.Found(time.Now().Add(w.Ahead), node.Founding{Name: "world", VR: name, Site: name, UserName: "admin", Rand: w.random})
+	founded, err := node.Found(time.Now().Add(w.Ahead), node.Founding{Name: "world", VR: s.Name, Site: s.Name, UserName: "admin", Rand: w.random})
 	if err == nil {
 		err = founded.Store(dir)
 	}
@@ -135,7 +142,7 @@ func (w *World) Found(name string) *Site {
 		w.T.Fatalf("found: %v", err)
 	}
 	dir.Close()
-	s.Joined = node.Joined{Name: name, Router: founded.Enrolment.Router, Blocks: founded.Enrolment.Blocks, FederationID: founded.View.FederationID()}
+	s.Joined = node.Joined{Name: s.Name, Router: founded.Enrolment.Router, Blocks: founded.Enrolment.Blocks, FederationID: founded.View.FederationID()}
 	s.Start()
 	return s
 }
@@ -220,6 +227,9 @@ func (s *Site) Start() {
 		State: s.open(), Socket: socket, Rand: s.World.random, Log: s.Log, Software: "test",
 		Fresh:    func(netip.Addr) (underlay.Socket, error) { return s.Host.Listen(0) },
 		Settings: node.Settings{Kind: s.Kind, Serve: true, Joinable: !s.Closed, PathMTU: s.PathMTU, AutoAdmit: s.World.AutoAdmit},
+	}
+	if s.Adjust != nil {
+		s.Adjust(&o.Settings)
 	}
 	for i, vns := range serve {
 		d := capturetest.NewChannelDevice(fmt.Sprintf("lan%d", i), 1400)

@@ -179,12 +179,9 @@ func (q *Queue) Next() time.Time {
 	return q.filled.Add(time.Duration(-q.tokens/q.rate*float64(time.Second)) + 1)
 }
 
-// Drop forgets a client and what waits for it: clients are known until then. Its empty place in the round goes when it has its turn.
-func (q *Queue) Drop(client tables.RouterID) {
-	if w := q.clients[client]; w != nil {
-		q.forget(w)
-	}
-}
+// Drop forgets a client and what waits for it, and returns how many packets that were: clients are known until
+// then. Its empty place in the round goes when it has its turn.
+func (q *Queue) Drop(client tables.RouterID) (lost int) { return q.forget(client) }
 
 // Status returns the clients, sorted, and how many packets were refused because there were too many
 // clients or the packet was too large.

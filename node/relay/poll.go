@@ -63,12 +63,8 @@ func (p *Poll) Expire(now time.Time) {
 	}
 }
 
-// Drop forgets a client and what waits for it.
-func (p *Poll) Drop(client tables.RouterID) {
-	if w := p.clients[client]; w != nil {
-		p.forget(w)
-	}
-}
+// Drop forgets a client and what waits for it, and returns how many packets that were.
+func (p *Poll) Drop(client tables.RouterID) (lost int) { return p.forget(client) }
 
 // Status returns the clients, sorted, and how many packets were refused because there were too many
 // clients or the packet was too large.

@@ -96,11 +96,16 @@ func (b *backlog) dropOld(now time.Time, w *waiting) {
 	}
 }
 
-func (b *backlog) forget(w *waiting) {
-	for w.count > 0 {
+func (b *backlog) forget(client tables.RouterID) (lost int) {
+	w := b.clients[client]
+	if w == nil {
+		return 0
+	}
+	for lost = w.count; w.count > 0; {
 		b.drop(w)
 	}
-	delete(b.clients, w.client)
+	delete(b.clients, client)
+	return lost
 }
 
 func (b *backlog) status() []ClientStatus {

@@ -205,7 +205,7 @@ type limiter[K comparable] struct{ full map[K]time.Time } // when the bucket of 
 // allow takes a token if there is one: of burst at most, one more every so often.
 func (l *limiter[K]) allow(now time.Time, key K, every time.Duration, burst int) bool {
 	full := l.full[key]
-	if full.Before(now) {
+	if full.Before(now) || full.Sub(now) > every*time.Duration(burst) { // else the clock went back
 		full = now
 	}
 	if full = full.Add(every); full.Sub(now) > every*time.Duration(burst) {
