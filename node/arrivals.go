@@ -8,6 +8,7 @@ import (
 
 	"github.com/vine-mesh/vine/transport"
 	"github.com/vine-mesh/vine/transport/frame"
+	"github.com/vine-mesh/vine/transport/path"
 	"github.com/vine-mesh/vine/transport/secure"
 )
 
@@ -94,8 +95,13 @@ func (l *loop) drainControls() {
 	}
 }
 
-// arrive gives a datagram to the links.
+// arrive gives a datagram to the links, unless it came through a relay that we may not use: no answer tells
+// the peer not to use it either.
 func (l *loop) arrive(now time.Time, a arrival) {
+	if relay, _ := path.RelayOf(a.from); relay != 0 && !l.mayPass(relay) {
+		l.n.refused.Add(1)
+		return
+	}
 	l.do(now, l.links.HandleArrived(now, a.at, a.from, a.datagram))
 }
 

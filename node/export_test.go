@@ -8,6 +8,7 @@ import (
 	"github.com/vine-mesh/vine/node/relay"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport"
+	"github.com/vine-mesh/vine/transport/frame"
 )
 
 // Mute keeps a Node that does not run yet from rumouring.
@@ -157,3 +158,40 @@ func (h *held) bytes() (sum int) {
 
 // CommandsMax is how many commands can wait.
 const CommandsMax = commandsMax
+
+// Relaying has what a Node that does not run yet is to relay given to f instead. pass sends a payload on under a
+// header, tagged as the Node's own hop, to a router that it has a link with; any goroutine may call it.
+func (n *Node) Relaying(f func(r frame.Relay, payload []byte, pass func(to tables.RouterID, r frame.Relay, payload []byte))) {
+	pass := func(to tables.RouterID, r frame.Relay, payload []byte) {
+		next := n.snapshot.Load().hops[to]
+		if next == nil {
+			return
+		}
+		whole, ok := next.sender.Wrap(append(make([]byte, frame.RelayHeaderLen), payload...), frame.RelayForward, r.VN, r.Source, r.Destination)
+		if ok {
+			n.write(datagrams(next.endpoint, whole))
+		}
+	}
+	n.hostile = func(r frame.Relay, payload []byte) { f(r, payload, pass) }
+}
+
+// CarryAnyGossip takes what bounds the carrying of gossip out of a Node that does not run yet.
+func (n *Node) CarryAnyGossip() { n.anyGossip, n.unmetered = true, true }
+
+// Refused returns how many relay datagrams and relayed gossip packets broke a rule.
+func (n *Node) Refused() uint64 { return n.refused.Load() }
+
+// Queues returns the queue-VRs that the VR is attached to.
+func (x Loop) Queues() []tables.RouterID { return x.l.queues.list }
+
+// Boast has the VR's link record say that it has that capacity.
+func (x Loop) Boast(bits int64) {
+	x.l.settings.Capacity = bits
+	x.l.due(x.now, choreRecord, 0)
+}
+
+// Record returns the link record of a router that the VR holds.
+func (x Loop) Record(id tables.RouterID) tables.LinkRecord {
+	r, _ := x.l.store.LinkRecord(id)
+	return r
+}

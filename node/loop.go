@@ -337,8 +337,7 @@ func (l *loop) do(now time.Time, actions []transport.Action) {
 		l.todo = l.todo[1:]
 		switch a := next.(type) {
 		case transport.Send:
-			l.contact(now, a)
-			l.n.send(a.To, a.Datagram)
+			l.sendRun(now, a)
 		case transport.Up:
 			l.linkUp(now, a)
 		case transport.Rekeyed:
@@ -389,6 +388,23 @@ func (l *loop) do(now time.Time, actions []transport.Action) {
 		}
 	}
 	l.doing = false
+}
+
+// sendRun sends a datagram and those that directly follow it, in one go: the datagrams of a train must leave
+// back to back.
+func (l *loop) sendRun(now time.Time, first transport.Send) {
+	l.contact(now, first)
+	out := l.n.appendDatagram(nil, first.To, first.Datagram)
+	for len(l.todo) > 0 {
+		next, ok := l.todo[0].(transport.Send)
+		if !ok {
+			break
+		}
+		l.todo = l.todo[1:]
+		l.contact(now, next)
+		out = l.n.appendDatagram(out, next.To, next.Datagram)
+	}
+	l.n.write(out)
 }
 
 func (l *loop) streamOpened(now time.Time, a transport.StreamOpened) {

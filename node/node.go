@@ -95,7 +95,7 @@ type Poll uint8
 const (
 	PollNone Poll = iota // an always-open channel
 	PollUDP
-	PollTCP
+	PollTCP // and no UDP at all: see loop.overTCP
 )
 
 // self is who we are. It is immutable.

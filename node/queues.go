@@ -26,8 +26,8 @@ const (
 	electEvery = time.Second
 	// attachPatience is how long a queue-VR may take to answer an attach frame.
 	attachPatience = 3 * time.Second
-	// trialLife is how long a channel for a trial is kept open.
-	trialLife = 30 * time.Second
+	// trialLife is how long at most peers are told of a trial: path.Attachments ends one before that.
+	trialLife = 6 * time.Minute
 	// clientsMax bounds the limited VRs attached to this one. At 1,000 each has 1 Mb/s of a gigabit.
 	clientsMax = 1000
 	// nameEvery is how often at most the log names a client that comes and goes.
@@ -45,6 +45,7 @@ type queues struct {
 	state    *path.Attachments
 	list     []tables.RouterID // attached to, in order of preference: what the link record says
 	trials   map[tables.RouterID]time.Time
+	wanted   map[tables.RouterID]bool      // asked to serve us, or to be
 	refused  map[tables.RouterID]time.Time // when a queue-VR said no
 	accepted map[tables.RouterID]bool
 	asking   map[tables.RouterID]time.Time // since when an answer to attach is waited for
@@ -74,8 +75,8 @@ func newQueues(l *loop) *queues {
 	return &queues{
 		l: l, state: path.NewAttachments(l.n.self.Router, queuesWanted),
 		trials: map[tables.RouterID]time.Time{}, refused: map[tables.RouterID]time.Time{},
-		accepted: map[tables.RouterID]bool{}, asking: map[tables.RouterID]time.Time{}, left: map[tables.RouterID]bool{},
-		clients: map[tables.RouterID]*client{}, detoured: map[tables.RouterID]time.Time{},
+		wanted: map[tables.RouterID]bool{}, accepted: map[tables.RouterID]bool{}, asking: map[tables.RouterID]time.Time{},
+		left: map[tables.RouterID]bool{}, clients: map[tables.RouterID]*client{}, detoured: map[tables.RouterID]time.Time{},
 		asked: map[tables.RouterID]uint32{}, gone: map[tables.RouterID]uint32{}, named: map[tables.RouterID]time.Time{},
 	}
 }
@@ -148,12 +149,15 @@ func (q *queues) do(now time.Time, a path.AttachAction) {
 		l.n.log.Info("attaching to queue-VR", "peer", l.name(a.Router), "reason", a.Reason)
 		delete(q.trials, a.Router)
 		delete(q.left, a.Router)
+		q.wanted[a.Router] = true
 		l.do(now, l.links.Pin(now, a.Router, true))
 		q.ask(now, a.Router)
 	case path.Detach:
 		l.n.log.Info("leaving queue-VR", "peer", l.name(a.Router), "reason", a.Reason)
 		delete(q.accepted, a.Router)
 		delete(q.asking, a.Router)
+		delete(q.wanted, a.Router)
+		delete(q.trials, a.Router)
 		q.left[a.Router] = true
 		q.leave(now, a.Router)
 		l.do(now, l.links.Pin(now, a.Router, false))
@@ -174,13 +178,7 @@ func (q *queues) do(now time.Time, a path.AttachAction) {
 // shortlist returns the queue-VRs to choose from, those that the operator names if he names any.
 func (q *queues) shortlist(elected []mesh.QueueCandidate) []tables.RouterID {
 	l := q.l
-	if len(l.settings.Queues) > 0 {
-		var list []tables.RouterID
-		for _, name := range l.settings.Queues {
-			if e, ok := l.store.EnrolmentByName(name); ok && e.Router != l.n.self.Router {
-				list = append(list, e.Router)
-			}
-		}
+	if list, bound := l.bound(); bound {
 		return list
 	}
 	self, _ := l.store.Enrolment(l.n.self.Router)
@@ -198,6 +196,23 @@ func (q *queues) shortlist(elected []mesh.QueueCandidate) []tables.RouterID {
 	}, shortlistLen)
 }
 
+// bound returns the queue-VRs that the operator binds this VR to, if he does.
+func (l *loop) bound() (list []tables.RouterID, is bool) {
+	for _, name := range l.settings.Queues {
+		if e, ok := l.store.EnrolmentByName(name); ok && e.Router != l.n.self.Router {
+			list = append(list, e.Router)
+		}
+	}
+	return list, len(l.settings.Queues) > 0
+}
+
+// mayPass reports whether our packets may go through a relay: any, unless we are limited and the operator
+// binds us to some.
+func (l *loop) mayPass(relay tables.RouterID) bool {
+	list, is := l.bound()
+	return !is || !l.limited() || slices.Contains(list, relay)
+}
+
 // measures returns what we know of each queue-VR by ourselves: nothing that it says of itself is in it.
 func (q *queues) measures(now time.Time, shortlist []tables.RouterID) (list []path.QueueMeasure) {
 	l := q.l
@@ -207,6 +222,12 @@ func (q *queues) measures(now time.Time, shortlist []tables.RouterID) (list []pa
 		}
 	}
 	through := l.measuresThrough(now)
+	whole := true // the round trips to the peers are known, so those to the queue-VRs do not matter
+	for _, id := range shortlist {
+		if _, up := l.links.Conn(id); up && through[id].RTT == 0 && (q.attachedTo(id) || !q.trials[id].IsZero()) {
+			whole = false
+		}
+	}
 	for _, id := range shortlist {
 		e, ok := l.store.Enrolment(id)
 		if !ok || !l.store.Admitted(id, now) {
@@ -218,16 +239,24 @@ func (q *queues) measures(now time.Time, shortlist []tables.RouterID) (list []pa
 		m.Refused = q.refused[id]
 		if at, up := l.links.Endpoint(id); up && path.KindOf(at) != path.Relayed {
 			asked := q.asking[id]
-			m.Linked = q.accepted[id] || !q.attachedTo(id) || asked.IsZero() || now.Sub(asked) < attachPatience
-			for _, w := range first(l.links.Ways(now, id)) {
-				if w.InUse {
-					m.RTT = w.Measure.RTT
-				}
+			m.Linked = q.accepted[id] || !q.wanted[id] || asked.IsZero() || now.Sub(asked) < attachPatience
+			if !whole {
+				m.RTT = q.hopRTT(now, id)
 			}
 		}
 		list = append(list, m)
 	}
 	return list
+}
+
+// hopRTT returns the round trip to a queue-VR itself.
+func (q *queues) hopRTT(now time.Time, id tables.RouterID) time.Duration {
+	for _, w := range first(q.l.links.Ways(now, id)) {
+		if w.InUse {
+			return w.Measure.RTT
+		}
+	}
+	return 0
 }
 
 func first(list []transport.WayStatus, _ path.Decision, _ bool) []transport.WayStatus { return list }
@@ -236,40 +265,59 @@ func (q *queues) attachedTo(id tables.RouterID) bool {
 	return slices.ContainsFunc(q.state.Current(), func(a path.Attached) bool { return a.Router == id })
 }
 
-// measuresThrough puts together what was measured end to end through each relay: the bandwidth to every peer
-// that it leads to, weighted by the traffic with that peer.
+// measuresThrough puts together what was measured end to end through each relay: the bandwidth and the round
+// trip to every peer that it leads to, weighted by the traffic with that peer. It is a lower bound if that
+// is so for most of the traffic.
 func (l *loop) measuresThrough(now time.Time) map[tables.RouterID]path.QueueMeasure {
 	sums := map[tables.RouterID]path.QueueMeasure{}
-	weights := map[tables.RouterID]float64{}
+	weights := map[tables.RouterID]throughWeight{}
 	for _, id := range l.links.Established() {
 		ways, _, _ := l.links.Ways(now, id)
 		weight := 1e-3 // a peer without traffic counts little, but more than nothing
 		for _, w := range ways {
 			if w.InUse {
-				weight += float64(w.Measure.Used)
+				weight += float64(w.Chosen.Used)
 			}
 		}
 		for _, w := range ways {
 			relay, _ := path.RelayOf(w.Path)
-			if relay == 0 || !w.Validated || w.Measure.Rate.Kind == path.RateUnknown {
+			if relay == 0 || !w.Validated {
 				continue
 			}
-			m := sums[relay]
-			m.Score += weight * float64(w.Measure.Rate.Bits)
-			if w.Measure.Rate.At.After(m.ScoreAt) {
-				m.ScoreAt = w.Measure.Rate.At
+			m, sum := sums[relay], weights[relay]
+			if rtt := w.Chosen.RTTMin; rtt > 0 {
+				m.RTT += time.Duration(weight * float64(rtt))
+				sum.rtt += weight
 			}
-			m.LowerBound = m.LowerBound || w.Measure.Rate.Kind == path.RateAtLeast
-			sums[relay] = m
-			weights[relay] += weight
+			if r := w.Chosen.Rate; r.Kind != path.RateUnknown {
+				m.Score += weight * float64(r.Bits)
+				sum.score += weight
+				if r.At.After(m.ScoreAt) {
+					m.ScoreAt = r.At
+				}
+				if r.Kind == path.RateAtLeast {
+					sum.bound += weight
+				}
+			}
+			sums[relay], weights[relay] = m, sum
 		}
 	}
 	for relay, m := range sums {
-		m.Score /= weights[relay]
+		sum := weights[relay]
+		if sum.score > 0 {
+			m.Score /= sum.score
+			m.LowerBound = sum.bound > sum.score/2
+		}
+		if sum.rtt > 0 {
+			m.RTT = time.Duration(float64(m.RTT) / sum.rtt)
+		}
 		sums[relay] = m
 	}
 	return sums
 }
+
+// A throughWeight sums up the traffic of the peers that a queue-VR's figures come from.
+type throughWeight struct{ rtt, score, bound float64 }
 
 // ask asks a queue-VR to serve us, as soon as there is a link.
 func (q *queues) ask(now time.Time, id tables.RouterID) {
@@ -285,7 +333,7 @@ func (q *queues) ask(now time.Time, id tables.RouterID) {
 	order := q.order
 	q.asked[id] = order
 	l.after(now, time.Second, func(now time.Time) {
-		if q.attachedTo(id) && !q.accepted[id] && q.asked[id] == order {
+		if q.wanted[id] && !q.accepted[id] && q.asked[id] == order {
 			q.ask(now, id)
 		}
 	})
@@ -293,10 +341,10 @@ func (q *queues) ask(now time.Time, id tables.RouterID) {
 
 // linkUp continues what waited for a link.
 func (q *queues) linkUp(now time.Time, id tables.RouterID) {
-	if q.attachedTo(id) {
+	if q.wanted[id] {
 		q.ask(now, id)
 	}
-	if q.attachedTo(id) || !q.trials[id].IsZero() {
+	if q.wanted[id] || !q.trials[id].IsZero() {
 		q.offerThrough(now, id)
 	}
 }
@@ -308,7 +356,7 @@ func (q *queues) linkDown(now time.Time, id tables.RouterID) {
 	q.dropClient(id)
 	delete(q.gone, id)
 	q.l.n.held.forget(id)
-	if q.attachedTo(id) {
+	if q.wanted[id] {
 		q.l.due(now, choreQueues, 0)
 	}
 }
@@ -366,7 +414,7 @@ func (l *loop) leads(id tables.RouterID) bool {
 func (l *loop) relayAllowed(now time.Time, id tables.RouterID) bool {
 	e, ok := l.store.Enrolment(id)
 	r, known := l.store.LinkRecord(id)
-	return ok && known && id != l.n.self.Router && e.MayQueue && r.VRKind == "regular" && l.store.Admitted(id, now)
+	return ok && known && id != l.n.self.Router && l.mayPass(id) && e.MayQueue && r.VRKind == "regular" && l.store.Admitted(id, now)
 }
 
 // offerRelays takes the relays that a peer names: it has links with them, so we need one.
@@ -469,7 +517,7 @@ func (q *queues) attached(now time.Time, id tables.RouterID, f frame.Attached) {
 	if q.left[id] && !f.Accepted {
 		q.leave(now, id) // it still counts us
 	}
-	if !q.attachedTo(id) || f.Order > q.asked[id] {
+	if !q.wanted[id] || f.Order > q.asked[id] {
 		return
 	}
 	if f.Accepted {

@@ -164,11 +164,7 @@ func (n *Node) missed(asker, router tables.RouterID) {
 
 // send sends one datagram over a path. Any goroutine may call it.
 func (n *Node) send(to netip.AddrPort, datagram []byte) {
-	if relay, router := path.RelayOf(to); relay != 0 {
-		n.sendThrough(relay, router, datagram)
-		return
-	}
-	n.write(datagrams(to, datagram))
+	n.write(n.appendDatagram(nil, to, datagram))
 }
 
 // datagrams is a batch of one.
@@ -176,22 +172,26 @@ func datagrams(to netip.AddrPort, b []byte) []underlay.Datagram {
 	return []underlay.Datagram{{Buf: b, N: len(b), Addr: to}}
 }
 
-// sendThrough sends one datagram through a relay. Without a link with the relay it is lost, and the link is
-// asked for.
-func (n *Node) sendThrough(relay, router tables.RouterID, datagram []byte) {
+// appendDatagram makes a datagram ready to go over a path: in a relay datagram if the path is relayed. Without a
+// link with the relay it is lost, and the link is asked for.
+func (n *Node) appendDatagram(out []underlay.Datagram, to netip.AddrPort, datagram []byte) []underlay.Datagram {
+	relay, router := path.RelayOf(to)
+	if relay == 0 {
+		return append(out, underlay.Datagram{Buf: datagram, N: len(datagram), Addr: to})
+	}
 	h := n.snapshot.Load().hops[relay]
 	if h == nil {
 		n.unrelayed.Add(1)
 		n.missed(0, relay)
-		return
+		return out
 	}
 	b := make([]byte, frame.RelayHeaderLen, frame.RelayOverhead+len(datagram)+secure.HopScratch)
 	whole, ok := h.sender.Wrap(append(b, datagram...), frame.RelayQueue, 0, n.self.Router, router)
 	if !ok {
 		n.spent.Add(1)
-		return
+		return out
 	}
-	n.write(datagrams(h.endpoint, whole))
+	return append(out, underlay.Datagram{Buf: whole, N: len(whole), Addr: h.endpoint})
 }
 
 // write sends datagrams, each over the socket that its address belongs to, in their order.

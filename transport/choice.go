@@ -22,15 +22,24 @@ func (c *conn) leads() bool {
 	return l.cfg.Self < c.router
 }
 
-// choose has the leader look at its choice.
+// choose looks at the choice. What it goes by is the direction that carries more. The leader then moves;
+// the follower only finds out which ways lack a train, for each side measures what it sends itself, and
+// tells the other by sending.
 func (c *conn) choose(now time.Time) {
 	ps := &c.paths
 	ps.next = now.Add(chooseEvery)
+	leads, sends := c.leads(), c.direct(now)
+	if !leads && (!sends || !c.busy(now)) {
+		return
+	}
 	var candidates []path.Candidate
 	var demand int64
 	for _, w := range ps.list {
+		if w.shuns(now) && w.addr != c.endpoint {
+			continue
+		}
 		cand := path.Candidate{
-			Path: w.addr, Measure: w.measure.Measure(now), Validated: w.validated(), Heard: w.heard, Unanswered: w.tries,
+			Path: w.addr, Measure: w.measured(now, ps.back), Validated: w.validated(), Heard: w.heard, Unanswered: w.tries,
 		}
 		if relay, _ := path.RelayOf(w.addr); relay != 0 && c.links.cfg.Draining != nil {
 			cand.Draining = c.links.cfg.Draining(relay)
@@ -38,18 +47,76 @@ func (c *conn) choose(now time.Time) {
 		if w.addr == c.endpoint {
 			cand.Validated, cand.Heard = true, c.liveness.heardAt
 			cand.Unanswered = c.liveness.unanswered(now, &c.rtt)
+			r := c.report()
+			c.came.note(r.Highest, r.Packets)
+			cand.Measure.Loss = max(cand.Measure.Loss, c.came.loss())
 			demand = cand.Measure.Used
 		}
 		candidates = append(candidates, cand)
 	}
-	ps.choice = ps.chooser.Choose(now, c.endpoint, demand, candidates, c.links.random64())
-	if to := ps.choice.Path; to != c.endpoint && to.IsValid() {
-		c.move(now, to)
+	choice := ps.chooser.Choose(now, c.endpoint, demand, candidates, c.links.random64())
+	if leads {
+		ps.choice = choice
+		if to := choice.Path; to != c.endpoint && to.IsValid() {
+			c.move(now, to)
+			return
+		}
+	}
+	if !sends || !c.busy(now) {
 		return
 	}
-	if at, ok := ps.chooser.NeedTrain(now, candidates); ok && c.busy(now) {
+	if at, ok := ps.chooser.NeedTrain(now, candidates); ok {
 		c.sendTrain(now, at)
 	}
+}
+
+// direct finds out which direction of the way in use carries more by now, and reports whether it is ours
+// or nearly so. What hardly differs changes nothing.
+func (c *conn) direct(now time.Time) (sends bool) {
+	w := c.way(c.endpoint)
+	if w == nil {
+		return true
+	}
+	there, back := w.there.Measure(now).Used, w.back.Measure(now).Used
+	f := &c.paths.flow
+	f[0], f[1] = max(there, f[0]-f[0]/8), max(back, f[1]-f[1]/8) // what paused a moment ago counts too
+	switch {
+	case f[0] > directionBy*f[1]:
+		c.paths.back = false
+	case f[1] > directionBy*f[0]:
+		c.paths.back = true
+	}
+	return !c.paths.back || directionBy*f[0] >= f[1]
+}
+
+// carries reports whether a round trip tells something about the queue of a direction of a way: unless the
+// other one carries far more, for a queue is then that one's. While nothing is known yet it tells nothing.
+func (w *way) carries(now time.Time, back bool) bool {
+	used, other := w.measured(now, back).Used, w.measured(now, !back).Used
+	return used > 0 && directionBy*used >= other
+}
+
+// rebase says that a way begins to carry data, or that the session changed.
+func (c *conn) rebase(w *way) {
+	w.there.Rebase(c.delivered)
+	w.back.Rebase(path.Delivery{})
+	if c.session.link != nil {
+		bytes, packets, highest := c.session.Delivered()
+		w.back.Rebase(path.Delivery{Bytes: bytes, Packets: packets, Highest: highest})
+	}
+}
+
+// countBack measures what the peer sends over the way in use, with the round trip that was just measured.
+func (c *conn) countBack(now time.Time, rtt time.Duration) {
+	w := c.way(c.endpoint)
+	if w == nil || c.session.link == nil {
+		return
+	}
+	if !w.carries(now, true) {
+		rtt = 0
+	}
+	bytes, packets, highest := c.session.Delivered()
+	w.back.Delivered(now, path.Delivery{Bytes: bytes, Packets: packets, Highest: highest, Clock: uint64(now.UnixMicro())}, rtt)
 }
 
 // busy reports whether data went over the link lately: only then is a better way worth a train.
@@ -80,7 +147,7 @@ func (c *conn) onUse(now time.Time, from netip.AddrPort, u frame.Use) {
 		w = c.addWay(now, from, false)
 		w.in += challengeBytes // at least as long as what brought it
 	}
-	if w.validated() && now.Sub(w.heard) < wayForget {
+	if w.validated() && now.Sub(w.heard) < wayForget && !w.shuns(now) {
 		c.move(now, from)
 		c.put(frame.Used{Order: u.Order}.Append(nil))
 		return
@@ -157,7 +224,10 @@ func (l *Links) Offer(now time.Time, router tables.RouterID, paths ...netip.Addr
 		for _, at := range paths {
 			k.addOffer(at)
 			if k.conn != nil {
-				k.conn.offer(now, at)
+				if k.conn.offer(now, at) && path.KindOf(at) == path.Relayed && path.KindOf(k.conn.endpoint) != path.Direct {
+					// The peer has to have a link with the relay too.
+					k.conn.paths.tells, k.conn.paths.tellDue = 0, now
+				}
 			}
 		}
 		if k.dial != nil && k.conn == nil {

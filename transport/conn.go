@@ -46,6 +46,9 @@ type conn struct {
 	delivered path.Delivery  // the same in more words, of the session in use
 	lastRTT   time.Duration  // of the last ping over the way in use; zero once used
 
+	swallowed swallowing
+	came      arrivals
+
 	in    int    // bytes of the peer's handshake and control datagrams
 	asked int    // bytes sent to ways that the peer has named and that prove nothing. Invariant: asked <= amplification*in
 	asks  bucket // of frames that cost the control loop more than an answer: see askEvery

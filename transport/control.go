@@ -261,7 +261,11 @@ func (c *conn) onPathFrame(now time.Time, from netip.AddrPort, f frame.Control) 
 func (c *conn) onDelivered(now time.Time, from netip.AddrPort, d frame.Delivered) {
 	c.delivered = path.Delivery{Bytes: d.Bytes, Packets: d.Packets, Highest: d.Highest, Clock: d.Clock}
 	if w := c.way(c.endpoint); w != nil && from == c.endpoint {
-		w.measure.Delivered(now, c.delivered, c.lastRTT)
+		rtt := c.lastRTT
+		if !w.carries(now, false) {
+			rtt = 0
+		}
+		w.there.Delivered(now, c.delivered, rtt)
 		c.lastRTT = 0
 	}
 }

@@ -131,6 +131,10 @@ const (
 	// wayForget is how long after its last answer a standby that does not answer any more counts as
 	// validated: two idle probes.
 	wayForget = 2 * probeIdleMax
+	// freshAnswers are the answers of a way that follow each other by freshRetry when it is new, so that the
+	// least round trip of a standby is known within seconds; then it is asked as seldom as an idle link.
+	freshAnswers = 5
+	freshRetry   = time.Second
 	// chooseEvery is how often the leader looks at its choice.
 	chooseEvery = time.Second
 	// useRetry repeats a use frame that is not acknowledged, up to useRetryMax apart: a peer that never will may
@@ -153,8 +157,23 @@ const (
 	listPause = tellPause / 4
 	// busyFor is how long after its last data a link counts as busy.
 	busyFor = 10 * time.Second
-	// gaugeEvery is how often a way that carries data is measured.
-	gaugeEvery = 200 * time.Millisecond
+	// gaugeEvery is how long at least after a measurement of a way that carries data the next one is drawn,
+	// and gaugeSpread from how long a span: on average there are four in a second.
+	gaugeEvery  = 150 * time.Millisecond
+	gaugeSpread = 200 * time.Millisecond
+	// directionBy is how many times more than the other a direction of a way must carry so that the choice
+	// goes by it: a download has 30 to 60 times more than its acknowledgements, and two calls are alike.
+	directionBy = 2
+	// lossSeconds is how far back, and lossLeast of how many packets at least, the loss of what comes counts.
+	lossSeconds = 5
+	lossLeast   = 20
+	// swallowPackets and swallowAfter are how much data, and for how long, arrives of nothing before the way is
+	// left: at 30 % loss that is once in 15,000 tries by chance. After swallowMoves ways in a row none is left, until
+	// data arrives. A way that swallowed data is not chosen for shunMin, and twice as long each time.
+	swallowPackets = 8
+	swallowAfter   = 500 * time.Millisecond
+	swallowMoves   = 4
+	shunMin        = time.Minute
 	// trainPatience is how long the report of a train is waited for, trainQuiet how long its receiver
 	// waits for the next datagram: 64 of them take 77 ms at 8 Mb/s.
 	trainPatience = 3 * time.Second

@@ -134,7 +134,7 @@ func (l *Links) promote(now time.Time, k *link, s *session, endpoint netip.AddrP
 		c.session = s
 		c.delivered = path.Delivery{}
 		if w := c.way(c.endpoint); w != nil {
-			w.measure.Rebase(c.delivered)
+			c.rebase(w)
 		}
 		restarted := c.peerEpoch != s.peerEpoch
 		if restarted {
@@ -287,6 +287,7 @@ func (l *Links) advanceUp(now time.Time, k *link) bool {
 			c.askOthers(now)
 		}
 	}
+	c.advanceGauge(now)
 	c.advanceWays(now)
 	c.advanceStreams(now)
 	c.session.tell(now, c)

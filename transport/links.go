@@ -93,6 +93,7 @@ type Links struct {
 	crowdedJoins   bool // join conversations of one network are not bounded, silent ones are kept
 	answersAll     bool // a way that has proved nothing gets as many answers as questions came over it
 	asksAll        bool // whatever a peer names is asked, as often as it likes
+	trustsPongs    bool // a way that answers is a good one, whatever becomes of data
 	strayPaths     bool // a packet of one router may come by a path that names another
 }
 
@@ -274,6 +275,7 @@ func (l *Links) DataReceived(now time.Time, from tables.RouterID) []Action {
 	if k := l.links[from]; k != nil && k.conn != nil {
 		k.used = now
 		k.conn.heard(now, k, k.conn.endpoint)
+		k.conn.gauge(now)
 		l.touch(k)
 	}
 	return l.end()

@@ -15,6 +15,7 @@ const pingsMax = 10
 type sentPing struct {
 	token  uint64
 	sentAt time.Time
+	data   uint64 // data packets sealed before
 }
 
 // liveness decides from authentic packets alone whether the peer is there, and whether the way in use
@@ -32,6 +33,7 @@ type liveness struct {
 	heardAt  time.Time // last authentic packet over the way in use
 	aliveAt  time.Time // last authentic packet over any way
 	gauged   time.Time // when a ping was last sent to measure
+	gaugeAt  time.Time // when the next one is to be sent; zero: not planned
 }
 
 // start begins the liveness of a new connection.
@@ -71,7 +73,7 @@ func (v *liveness) sentData(now time.Time) {
 
 // due returns the next deadline.
 func (v *liveness) due() time.Time {
-	t := earliest(v.nextPing, v.deadAt())
+	t := earliest(earliest(v.nextPing, v.gaugeAt), v.deadAt())
 	if !v.dataAt.IsZero() && !v.active {
 		t = earliest(t, v.dataAt.Add(activeQuiet))
 	}
@@ -152,15 +154,28 @@ func (c *conn) ping(now time.Time) {
 	if len(v.pings) >= pingsMax {
 		v.pings = v.pings[:copy(v.pings, v.pings[1:])]
 	}
-	v.pings = append(v.pings, sentPing{token, now})
+	v.pings = append(v.pings, sentPing{token, now, c.session.Sent()})
 	v.gauged = now
 	c.put(frame.Ping{Token: token, Rx: c.report()}.Append(nil))
 }
 
-// gauge measures the way in use while data flows over it: see gaugeEvery.
+// gauge measures the way in use while data flows over it: see gaugeEvery. The ping waits for a drawn time:
+// sent right behind the first packets of a burst it would always find the queue that these make, as if the
+// way were full.
 func (c *conn) gauge(now time.Time) {
-	if c.liveness.silentAt.IsZero() && now.Sub(c.liveness.gauged) >= gaugeEvery {
-		c.ping(now)
+	v := &c.liveness
+	if v.silentAt.IsZero() && v.gaugeAt.IsZero() && now.Sub(v.gauged) >= gaugeEvery {
+		v.gaugeAt = now.Add(c.links.between(0, gaugeSpread))
+	}
+}
+
+// advanceGauge sends the ping that is due.
+func (c *conn) advanceGauge(now time.Time) {
+	if v := &c.liveness; !v.gaugeAt.IsZero() && !now.Before(v.gaugeAt) {
+		v.gaugeAt = time.Time{}
+		if v.silentAt.IsZero() {
+			c.ping(now)
+		}
 	}
 }
 
@@ -195,8 +210,12 @@ func (c *conn) onPong(now time.Time, from netip.AddrPort, p frame.Pong) {
 			c.rtt.sample(rtt)
 			c.lastRTT = rtt
 			if w := c.way(c.endpoint); w != nil {
-				w.measure.Probed(now, rtt, false)
+				w.probed(now, rtt, false)
 			}
+			c.countBack(now, rtt)
+		}
+		if from == c.endpoint && c.router != 0 && c.swallowed.judge(now, s.data, p.Rx.Packets) && !c.links.trustsPongs {
+			c.swallows(now)
 		}
 		// Earlier pings were lost or their answers are late; an answer to one of them would
 		// still measure rightly, but the newer one is here.

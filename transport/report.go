@@ -14,9 +14,10 @@ type WayStatus struct {
 	Path      netip.AddrPort
 	InUse     bool
 	Validated bool
-	Asked     bool      // it was asked and has not answered yet
-	Heard     time.Time // its last answer; zero: none yet
-	Measure   path.Measure
+	Asked     bool         // it was asked and has not answered yet
+	Heard     time.Time    // its last answer; zero: none yet
+	Measure   path.Measure // of what we send
+	Chosen    path.Measure // of the direction that carries more: the choice goes by it
 }
 
 // Ways describes the paths of the link with a router, the one in use first, and the leader's last
@@ -28,7 +29,10 @@ func (l *Links) Ways(now time.Time, router tables.RouterID) (list []WayStatus, c
 	}
 	c := k.conn
 	for _, w := range c.paths.list {
-		s := WayStatus{Path: w.addr, InUse: w.addr == c.endpoint, Validated: w.validated(), Asked: w.tries+w.rounds > 0, Heard: w.heard, Measure: w.measure.Measure(now)}
+		s := WayStatus{
+			Path: w.addr, InUse: w.addr == c.endpoint, Validated: w.validated(), Asked: w.tries+w.rounds > 0, Heard: w.heard,
+			Measure: w.there.Measure(now), Chosen: w.measured(now, c.paths.back),
+		}
 		if s.InUse {
 			s.Validated, s.Heard = true, c.liveness.heardAt
 		}

@@ -35,7 +35,7 @@ func (c *conn) sendTrain(now time.Time, at netip.AddrPort) {
 	if w == nil {
 		return
 	}
-	packets, size := path.PlanTrain(w.measure.Measure(now).Rate.Bits)
+	packets, size := path.PlanTrain(w.there.Measure(now).Rate.Bits)
 	size = min(size, datagramBytesMax)
 	ts.id, ts.at, ts.sent, ts.ends = uint32(c.links.random64()), at, packets, now.Add(trainPatience)
 	for i := range packets {
@@ -68,6 +68,9 @@ func (c *conn) advanceTrain(now time.Time) {
 		r := ts.record.Report()
 		id, _ := ts.record.ID()
 		ts.report, ts.done = time.Time{}, true
+		if w := c.way(ts.from); w != nil {
+			w.back.Trained(now, r)
+		}
 		c.answer(ts.from, frame.TrainReport{
 			ID: id, Received: uint16(r.Received), Bytes: uint32(r.Bytes), Span: uint32(r.Span.Microseconds()),
 		}.Append(nil))
@@ -85,7 +88,7 @@ func (c *conn) onTrainReport(now time.Time, r frame.TrainReport) {
 	}
 	ts.ends = time.Time{}
 	if w := c.way(ts.at); w != nil {
-		w.measure.Trained(now, path.TrainReport{
+		w.there.Trained(now, path.TrainReport{
 			Sent: ts.sent, Received: int(r.Received), Bytes: int(r.Bytes), Span: time.Duration(r.Span) * time.Microsecond,
 		})
 	}

@@ -23,12 +23,30 @@ type way struct {
 	out     int // bytes that we sent over it. Invariant, unless offered or validated: out <= amplification*in
 	tries   int // challenges since it last answered
 	rounds  int // rounds of challengeTries without an answer
+	answers int // while it stands by, at most freshAnswers
 	sentAt  time.Time
 	next    time.Time
-	heard   time.Time // its last answer; zero: not validated
-	roamed  bool      // the peer seems to have moved there: follow when it answers
-	use     uint64    // the peer asked to use it, with this order: follow when it answers
-	measure path.Estimator
+	heard   time.Time      // its last answer; zero: not validated
+	roamed  bool           // the peer seems to have moved there: follow when it answers
+	use     uint64         // the peer asked to use it, with this order: follow when it answers
+	there   path.Estimator // what we send over it, by the peer's word
+	back    path.Estimator // what the peer sends over it, by our own count
+	shun    time.Time      // until then it is not chosen: it swallowed data
+	shunned int            // how often it did
+}
+
+// measured returns what is known of one direction.
+func (w *way) measured(now time.Time, back bool) path.Measure {
+	if back {
+		return w.back.Measure(now)
+	}
+	return w.there.Measure(now)
+}
+
+// probed takes the answer to a question about the way, or that there was none.
+func (w *way) probed(now time.Time, rtt time.Duration, lost bool) {
+	w.there.Probed(now, rtt, lost)
+	w.back.Probed(now, rtt, lost)
 }
 
 func (w *way) validated() bool { return !w.heard.IsZero() }
@@ -38,7 +56,9 @@ type ways struct {
 	list    []*way
 	chooser path.Chooser
 	choice  path.Decision
-	next    time.Time // when the leader looks at its choice again
+	flow    [2]int64  // bits per second there and back, forgotten slowly
+	back    bool      // the choice goes by what the peer sends: it carries more
+	next    time.Time // when the choice is looked at again
 	order   uint64    // of the last use frame, sent by the leader, obeyed by the other
 	used    bool      // leader: the other has acknowledged it
 	useNext time.Time // leader: when it is repeated
@@ -95,17 +115,19 @@ func (c *conn) dropWay(addr netip.AddrPort) {
 	c.paths.list = slices.DeleteFunc(c.paths.list, func(w *way) bool { return w.addr == addr && addr != c.endpoint })
 }
 
-// offer makes an address one of the ways, to be asked when there is a reason: see explores.
-func (c *conn) offer(now time.Time, addr netip.AddrPort) {
+// offer makes an address one of the ways, to be asked when there is a reason: see explores. It reports
+// whether it was none before.
+func (c *conn) offer(now time.Time, addr netip.AddrPort) bool {
 	if !addr.IsValid() {
-		return
+		return false
 	}
 	w := c.way(addr)
 	if w == nil {
 		c.addWay(now, addr, true)
-		return
+		return true
 	}
 	w.offered = true
+	return false
 }
 
 // explores reports whether standbys are asked although nothing is wrong: while packets go a longer way
@@ -118,7 +140,7 @@ func (c *conn) explores(now time.Time) bool {
 		return true
 	}
 	w := c.way(c.endpoint)
-	return w != nil && w.measure.Measure(now).Loss >= exploreLoss
+	return w != nil && w.measured(now, c.paths.back).Loss >= exploreLoss
 }
 
 // sawSource takes note of an authentic packet of n bytes from an address. moves says that it was not
@@ -181,7 +203,7 @@ func (c *conn) challenge(now time.Time, w *way) {
 		return
 	}
 	if w.tries > 0 {
-		w.measure.Probed(now, 0, true)
+		w.probed(now, 0, true)
 	}
 	w.tries++
 	w.sentAt, w.next = now, now.Add(challengeRetry)
@@ -223,12 +245,15 @@ func (c *conn) onChallenged(now time.Time, from netip.AddrPort, answer frame.Cha
 		return
 	}
 	if w.tries == 1 { // else it may be the answer to an earlier copy (Karn)
-		w.measure.Probed(now, max(now.Sub(w.sentAt), 1), false)
+		w.probed(now, max(now.Sub(w.sentAt), 1), false)
 	}
 	c.links.random(w.token[:])
 	fresh := !w.validated()
 	w.heard, w.tries, w.rounds = now, 0, 0
 	w.next = now.Add(c.links.between(probeIdleMin, probeIdleMax))
+	if w.answers++; w.answers < freshAnswers {
+		w.next = now.Add(freshRetry) // one round trip alone may have waited for anything
+	}
 	roamed, use := w.roamed, w.use
 	w.roamed, w.use = false, 0
 	switch {
@@ -237,7 +262,7 @@ func (c *conn) onChallenged(now time.Time, from netip.AddrPort, answer frame.Cha
 		c.put(frame.Used{Order: use}.Append(nil))
 	case roamed:
 		c.move(now, from)
-	case c.liveness.suspects(now, &c.rtt) && from != c.endpoint:
+	case (c.liveness.suspects(now, &c.rtt) || c.swallowed.leaving && !w.shuns(now)) && from != c.endpoint:
 		c.move(now, from)
 	case fresh && c.leads() && c.shortcut(now, from):
 		c.move(now, from)
@@ -255,7 +280,7 @@ func (c *conn) shortcut(now time.Time, to netip.AddrPort) bool {
 		return false
 	}
 	w := c.way(c.endpoint)
-	return w == nil || w.measure.Measure(now).Rate.Kind != path.RateEstimate
+	return w == nil || w.there.Measure(now).Rate.Kind != path.RateEstimate
 }
 
 // move makes a way the one that is used.
@@ -271,11 +296,13 @@ func (c *conn) move(now time.Time, to netip.AddrPort) {
 	}
 	c.endpoint = to
 	c.liveness.moved(now)
-	if rtt := w.measure.Measure(now).RTT; rtt > 0 {
+	c.came = arrivals{}
+	c.swallowed.leaving, c.swallowed.since = false, time.Time{}
+	if rtt := w.there.Measure(now).RTT; rtt > 0 {
 		c.rtt = rttState{}
 		c.rtt.sample(rtt)
 	}
-	w.measure.Rebase(c.delivered)
+	c.rebase(w)
 	if c.router == 0 {
 		return
 	}
@@ -297,7 +324,7 @@ func (c *conn) lose(now time.Time, addr netip.AddrPort) {
 	if w == nil {
 		return
 	}
-	w.heard, w.tries, w.next = time.Time{}, 0, now.Add(challengeRetry)
+	w.heard, w.tries, w.answers, w.next = time.Time{}, 0, 0, now.Add(challengeRetry)
 	if addr != c.endpoint {
 		return
 	}
@@ -343,35 +370,38 @@ func (c *conn) dueWays(now time.Time) time.Time {
 	if c.leads() && ps.order > 0 && !ps.used {
 		t = earliest(t, ps.useNext)
 	}
-	if c.leads() && len(ps.list) > 1 {
+	if len(ps.list) > 1 && (c.leads() || c.busy(now)) {
 		t = earliest(t, ps.next)
 	}
 	t = earliest(t, ps.tellDue)
 	return earliest(t, ps.train.due())
 }
 
-// advanceWays repeats the questions that are due and lets the leader choose.
+// advanceWays lets the leader choose and repeats the questions that are due, in this order: what was
+// chosen decides whether others are asked.
 func (c *conn) advanceWays(now time.Time) {
 	ps := &c.paths
+	if c.router != 0 {
+		c.advanceChoice(now)
+	}
 	explores := c.explores(now)
 	for _, w := range slices.Clone(ps.list) {
 		if w.addr != c.endpoint && (!w.offered && (!w.validated() || w.roamed) || w.offered && explores) {
 			c.challenge(now, w)
 		}
 	}
-	if c.router == 0 {
-		return
+}
+
+func (c *conn) advanceChoice(now time.Time) {
+	ps := &c.paths
+	if !now.Before(ps.next) && len(ps.list) > 1 {
+		c.choose(now)
 	}
-	if c.leads() {
-		if !now.Before(ps.next) && len(ps.list) > 1 {
-			c.choose(now)
-		}
-		if ps.order > 0 && !ps.used && !now.Before(ps.useNext) {
-			c.put(frame.Use{Order: ps.order}.Append(nil))
-			c.liveness.sentData(now)
-			ps.useNext = now.Add(min(useRetry<<min(ps.useTry, 8), useRetryMax))
-			ps.useTry++
-		}
+	if c.leads() && ps.order > 0 && !ps.used && !now.Before(ps.useNext) {
+		c.put(frame.Use{Order: ps.order}.Append(nil))
+		c.liveness.sentData(now)
+		ps.useNext = now.Add(min(useRetry<<min(ps.useTry, 8), useRetryMax))
+		ps.useTry++
 	}
 	if !ps.tellDue.IsZero() && !now.Before(ps.tellDue) {
 		c.tellCandidates(now)

@@ -140,3 +140,70 @@ func (l *Links) begin2(w *world, to tables.RouterID, at netip.AddrPort) []Action
 	l.touch(l.links[to])
 	return l.end()
 }
+
+// A download is what the leader goes by too, though it sends next to nothing: the direction that carries more
+// counts, and the follower measures the standby in that direction by a train.
+func TestDownloadThroughRelay(t *testing.T) {
+	for _, leads := range []bool{true, false} {
+		w, a, b := relayedWorld(t)
+		w.connect(a, b, 7)
+		w.run(time.Second)
+		from, to := b, a // a leads
+		if !leads {
+			from, to = a, b
+		}
+		for i := range 2000 {
+			from.data(to.id, 7, fmt.Sprintf("%v %d %0900d", leads, i, 0))
+			if i%50 == 0 {
+				to.data(from.id, 7, fmt.Sprintf("ack %d", i))
+			}
+			w.run(10 * time.Millisecond)
+		}
+		list, _, is := a.links.Ways(a.clock(), b.id)
+		if !is || len(list) < 2 {
+			t.Fatalf("a leads: %v, its ways: %v", is, list)
+		}
+		if used := list[0].Chosen.Used; used < 500_000 {
+			t.Errorf("leader sends %v: goes by %d bit/s of the way in use", !leads, used)
+		}
+		trained := false
+		for _, s := range list[1:] {
+			trained = trained || s.Validated && s.Chosen.Rate.By == path.ByTrain
+		}
+		if !trained {
+			t.Errorf("leader sends %v: no train for a standby in the direction that counts: %+v", !leads, list)
+		}
+	}
+}
+
+// The queue that a download makes is no sign that its acknowledgements fill the way.
+func TestQueueOfTheOtherDirection(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	w := &way{}
+	for i := range 40 {
+		now = now.Add(250 * time.Millisecond)
+		clock, n := uint64(now.UnixMicro()), uint64(i+1)
+		rtt := 10 * time.Millisecond
+		if i > 4 {
+			rtt = 90 * time.Millisecond
+		}
+		for _, back := range []bool{false, true} {
+			e, d := &w.there, path.Delivery{Bytes: 10_000 * n, Packets: 20 * n, Highest: 20 * n, Clock: clock}
+			if back {
+				e, d = &w.back, path.Delivery{Bytes: 300_000 * n, Packets: 200 * n, Highest: 200 * n, Clock: clock}
+			}
+			r := rtt
+			if !w.carries(now, back) {
+				r = 0
+			}
+			e.Probed(now, rtt, false)
+			e.Delivered(now, d, r)
+		}
+	}
+	if m := w.back.Measure(now); m.Rate.Kind != path.RateEstimate {
+		t.Errorf("the download: %+v", m)
+	}
+	if m := w.there.Measure(now); m.Rate.Kind != path.RateAtLeast || m.Full {
+		t.Errorf("its acknowledgements: %+v", m)
+	}
+}

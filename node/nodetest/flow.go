@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -153,4 +154,44 @@ func (f *Flow) FirstAfter(since time.Time) (time.Duration, bool) {
 		}
 	}
 	return first, ok
+}
+
+// Gap returns the longest time from one arrival to the next among the packets sent since a time, from that
+// time on.
+func (f *Flow) Gap(since time.Time) (gap time.Duration) {
+	var came []time.Time
+	for i, at := range f.sent {
+		if !at.Before(since) && !f.got[i].IsZero() {
+			came = append(came, f.got[i])
+		}
+	}
+	slices.SortFunc(came, time.Time.Compare)
+	last := since
+	for _, at := range came {
+		gap = max(gap, at.Sub(last))
+		last = at
+	}
+	return max(gap, f.last().Sub(last))
+}
+
+// last returns when the last packet was sent, the zero time if none was.
+func (f *Flow) last() (at time.Time) {
+	if len(f.sent) > 0 {
+		at = f.sent[len(f.sent)-1]
+	}
+	return at
+}
+
+// LostBetween returns how many packets that were sent from one time to another have not arrived.
+func (f *Flow) LostBetween(from, to time.Time) (lost, sent int) {
+	for i, at := range f.sent {
+		if at.Before(from) || !at.Before(to) {
+			continue
+		}
+		sent++
+		if f.got[i].IsZero() {
+			lost++
+		}
+	}
+	return lost, sent
 }

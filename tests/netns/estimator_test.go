@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vine-mesh/vine/node/capture/netnstest"
 	"github.com/vine-mesh/vine/tests/impair"
 	"github.com/vine-mesh/vine/tests/netns"
 )
@@ -53,19 +54,23 @@ const (
 )
 
 // TestEstimator: what a VR says of a link's bandwidth, against what a flow gets there at that moment: direct
-// and relayed, with and without cross traffic. Without VINE_NIGHT it takes 10 and 100 Mbit/s.
+// and relayed, with and without cross traffic. Without VINE_NIGHT it takes 10 and 100 Mbit/s, the relayed path
+// at 10 with cross traffic only.
 func TestEstimator(t *testing.T) {
-	needsQueueVRs(t)
-	rates := []float64{10, 100}
-	if night() {
-		rates = []float64{10, 100, 1000}
-	}
+	netnstest.Require(t, "iperf3", "nft")
 	for _, relayed := range []bool{false, true} {
 		t.Run(map[bool]string{false: "direct", true: "relayed"}[relayed], func(t *testing.T) {
+			rates, crosses := []float64{10, 100}, []bool{false, true}
+			switch {
+			case night():
+				rates = []float64{10, 100, 1000}
+			case relayed:
+				rates, crosses = []float64{10}, []bool{true}
+			}
 			e := newEstimated(t, relayed)
 			for _, mbits := range rates {
 				e.shape(t, mbits)
-				for _, cross := range []bool{false, true} {
+				for _, cross := range crosses {
 					t.Run(fmt.Sprintf("%.0f Mbit/s, cross traffic %v", mbits, cross), func(t *testing.T) { e.full(t, mbits, cross) })
 				}
 			}
@@ -111,25 +116,44 @@ func (e estimated) shape(t *testing.T, mbits float64) {
 }
 
 // cross sends UDP from the first site's gateway over the first line of the path, for a while, outside of ViNe.
-func (e estimated) cross(t *testing.T, mbits float64, d time.Duration) {
+// What it returns is closed at the end.
+func (e estimated) cross(t *testing.T, mbits float64, d time.Duration) <-chan struct{} {
 	t.Helper()
 	to := e.relay
 	if to == nil {
 		to = e.to
 	}
-	netns.StartIperf(t, e.from.Namespace, to.Namespace, to.WAN.V4, "-u", "-l", "1400",
-		"-b", fmt.Sprintf("%.0fK", crossShare*mbits*1e3), "-t", fmt.Sprint(d.Seconds()))
+	return netns.StartIperf(t, e.from.Namespace, to.Namespace, to.WAN.V4, "-u", "-l", "1400",
+		"-b", fmt.Sprintf("%.0fK", crossShare*mbits*1e3), "-t", fmt.Sprint(d.Seconds())).Done()
 }
 
-// full fills the path by a flow and compares.
+// full fills the path by a flow and compares, three times at most.
 func (e estimated) full(t *testing.T, mbits float64, cross bool) {
+	const tries = 3
+	for try := 1; ; try++ {
+		problem := e.compare(t, mbits, cross)
+		if problem == "" {
+			return
+		}
+		if try == tries {
+			t.Error(problem)
+			return
+		}
+		t.Log(problem)
+	}
+}
+
+// compare fills the path by a flow and returns what is wrong with what the VR says of it.
+func (e estimated) compare(t *testing.T, mbits float64, cross bool) string {
+	t.Helper()
 	const d = 10 * time.Second
 	bound := 0.15
 	if mbits >= 1000 {
 		bound = 0.30
 	}
 	if cross {
-		e.cross(t, mbits, d+5*time.Second)
+		end := e.cross(t, mbits, d+2*time.Second)
+		defer func() { <-end }()
 	}
 	before := linkTo(t, e.from, e.to)
 	flow := netns.StartThroughput(t, e.from.LAN.Hosts[0], e.to.LAN.Hosts[0], e.to.Addr4(t, 0), d)
@@ -149,16 +173,17 @@ func (e estimated) full(t *testing.T, mbits float64, cross bool) {
 	ratio := last.Bits / 1e6 / got
 	t.Logf("NUMBER estimator, %s of %.0f Mbit/s, cross traffic %v: the flow gets %.1f Mbit/s, the link says %v: %+.0f %% (before: %v)",
 		e.what(), mbits, cross, got, last, 100*(ratio-1), before)
-	if last.Kind != "estimate" || last.By != "traffic" || last.Age > ageMax {
-		t.Errorf("a path that a flow fills is said to be %v", last)
-	}
-	if ratio < 1-bound || ratio > 1+bound {
-		t.Errorf("%v, but the flow gets %.1f Mbit/s", last, got)
-	}
 	// The queue of the line, 50 ms for each of the lines, is part of the round trip while it is full.
-	if least := 1e3 * estimatorRTT.Seconds() * float64(e.lines()); last.RTT < 0.95*least || last.RTT > least+float64(e.lines())*60 {
-		t.Errorf("round trip: %v, the lines take %.1f ms without their queues", last, least)
+	least := 1e3 * estimatorRTT.Seconds() * float64(e.lines())
+	switch {
+	case last.Kind != "estimate" || last.By != "traffic" || last.Age > ageMax:
+		return fmt.Sprintf("a path that a flow fills is said to be %v", last)
+	case ratio < 1-bound || ratio > 1+bound:
+		return fmt.Sprintf("%v, but the flow gets %.1f Mbit/s", last, got)
+	case last.RTT < 0.95*least || last.RTT > least+float64(e.lines())*60:
+		return fmt.Sprintf("round trip: %v, the lines take %.1f ms without their queues", last, least)
 	}
+	return ""
 }
 
 func (e estimated) lines() int {

@@ -4,6 +4,7 @@ package netns_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,8 +45,11 @@ func TestPollModes(t *testing.T) {
 				s.SetUpHost(t, 0, s.Addr4(t, 0))
 			}
 			a, b := limited[0], limited[1]
-			netns.AwaitPing(t, a.LAN.Hosts[0], b.Addr4(t, 0), 60*time.Second)
-			time.Sleep(5 * time.Second) // until attached
+			took := netns.AwaitPing(t, a.LAN.Hosts[0], b.Addr4(t, 0), 60*time.Second)
+			t.Logf("NUMBER %s: first ping after %s", mode.name, inSeconds(took))
+			netns.Await(t, "pings wait for polls", 30*time.Second, func() bool {
+				return netns.PingMany(t, a.LAN.Hosts[0], b.Addr4(t, 0), 5, interval).Avg > interval/4
+			})
 			p := netns.PingMany(t, a.LAN.Hosts[0], b.Addr4(t, 0), 150, 200*time.Millisecond)
 			t.Logf("NUMBER %s: %+v", mode.name, p)
 			if p.Received != p.Sent {
@@ -53,6 +57,9 @@ func TestPollModes(t *testing.T) {
 			}
 			if p.Avg < interval/2 {
 				t.Errorf("a ping takes %v: nothing waits for a poll", p.Avg)
+			}
+			if moved := strings.Count(a.VR.Output(), "peer moved"); mode.name == "tcp-poll" && moved < 3 {
+				t.Errorf("%d connections in half a minute:\n%s", moved, a.VR.Output())
 			}
 			l := links(t, a)[b.Name]
 			t.Logf("NUMBER %s: %v by %s", mode.name, l, l.Via)

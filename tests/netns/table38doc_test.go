@@ -40,7 +40,7 @@ const tableHead = `# Table 3-8
 
 The dissertation's measurements with real sites (University of Florida, Northwestern, Purdue), and ours over lines of the same rates and
 round trips: made in network namespaces by the impairment shim of package impair, which serialises packet by packet. Written by
-` + "`go test -run TestTable38 ./tests/netns -update`" + ` with VINE_MATRIX=1; ` + "`TestTable38Case0`" + ` shows first that the lines are right.
+` + "`go test -run TestTable38 ./tests/netns -update`" + `; ` + "`TestTable38Case0`" + ` shows first that the lines are right.
 
 Round trip of a ping in ms and throughput of one TCP flow in Mb/s, both between hosts behind the VRs. In case 0 there are no VRs.
 

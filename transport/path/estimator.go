@@ -13,6 +13,9 @@ const (
 	// 80 ms twice, and the average holds what lies between.
 	windowsKept = 20
 
+	// pauseShare is how many times less than the newest a window carried in which traffic paused.
+	pauseShare = 4
+
 	// gapMax ends a window: traffic that stopped for so long says nothing about the path.
 	gapMax = 2 * time.Second
 
@@ -147,6 +150,8 @@ type Measure struct {
 	Share   float64
 	ShareAt time.Time // when it was learnt
 
+	Unsure bool // another train is wanted soon: one alone says little
+
 	Full bool // traffic filled the path in the last seconds: Loss is partly of our own making
 }
 
@@ -200,6 +205,7 @@ type Estimator struct {
 	lossSeenAt time.Time
 	clean      int // probes answered in a row since
 
+	trains  int   // taken, at most trainsSure
 	doubted int64 // what the newest train claimed, if that was too good to be believed at once
 	share   float64
 	shareAt time.Time
@@ -267,6 +273,7 @@ func (e *Estimator) Probed(now time.Time, rtt time.Duration, lost bool) {
 // Measure returns what is known now.
 func (e *Estimator) Measure(now time.Time) Measure {
 	m := Measure{RTT: e.srtt, RTTMin: e.rttMin(), Loss: e.loss(now), Rate: e.rate}
+	m.Unsure = e.rate.By == ByTrain && (e.trains < trainsSure || e.doubted > 0)
 	if m.Rate.Kind != RateUnknown && now.Sub(m.Rate.At) > rateFresh {
 		m.Rate = Rate{}
 	}

@@ -8,6 +8,7 @@ import (
 // Limits of trains on one link: with 77 KB per train at most 62 kbit/s, while data flows.
 const (
 	trainEvery   = 10 * time.Second // between trains of one link
+	trainSoon    = 5 * time.Second  // before one for a path of which we are not sure, or whose share is not known
 	trainRepeat  = 30 * time.Second // between trains on one path, twice that after each without a report
 	trainGiveUp  = 5                // doublings
 	trainRefresh = time.Minute      // a rate that is older is measured again
@@ -40,7 +41,7 @@ type asked struct {
 // emptier path than traffic gets, and by how much is learnt there (Measure.Share).
 func (c *Chooser) NeedTrain(now time.Time, candidates []Candidate) (netip.AddrPort, bool) {
 	if c.carriedAt.IsZero() || now.Sub(c.carriedAt) > carriedFresh ||
-		!c.trainAt.IsZero() && now.Sub(c.trainAt) < trainEvery {
+		!c.trainAt.IsZero() && now.Sub(c.trainAt) < trainSoon {
 		return netip.AddrPort{}, false
 	}
 	f := field{now: now, current: c.current, candidates: candidates}
@@ -50,6 +51,7 @@ func (c *Chooser) NeedTrain(now time.Time, candidates []Candidate) (netip.AddrPo
 	}
 	var at netip.AddrPort
 	var oldest time.Time
+	due := c.trainAt.IsZero() || now.Sub(c.trainAt) >= trainEvery // then any may have one
 	for i := range candidates {
 		k := &candidates[i]
 		r := &k.Measure.Rate
@@ -64,7 +66,7 @@ func (c *Chooser) NeedTrain(now time.Time, candidates []Candidate) (netip.AddrPo
 			if age.IsZero() { // before all others: it keeps us from believing theirs
 				age = age.Add(-1)
 			}
-		case !f.answers(k), r.Kind == RateEstimate && now.Sub(r.At) <= trainRefresh:
+		case !f.answers(k), r.Kind == RateEstimate && !k.Measure.Unsure && now.Sub(r.At) <= trainRefresh:
 			continue
 		case r.Kind != RateEstimate && r.By != ByTrain:
 			age = time.Time{}
@@ -77,7 +79,11 @@ func (c *Chooser) NeedTrain(now time.Time, candidates []Candidate) (netip.AddrPo
 		default:
 			a.vain = 0
 		}
-		if now.Sub(a.at) <= trainRepeat<<a.vain {
+		repeat := trainRepeat << a.vain
+		if k.Measure.Unsure {
+			repeat = trainSoon << a.vain
+		}
+		if now.Sub(a.at) <= repeat || !due && !k.Measure.Unsure && (k.Path != c.current || !a.at.IsZero()) {
 			continue
 		}
 		if !at.IsValid() || age.Before(oldest) {

@@ -18,6 +18,12 @@ const (
 	// trainDoubt is how many times more than the train before a train must claim to need a second
 	// that confirms it. Less is believed at once: to err there costs nothing.
 	trainDoubt = 2
+
+	// trainsSure is how many trains a path needs before they are as far apart as those of others: one alone may
+	// have met a moment in which a program on its way did not run, and then says far too little.
+	trainsSure = 2
+	// trainPair is how soon after one train another must say less to be put down to such a moment.
+	trainPair = 20 * time.Second
 )
 
 // PlanTrain returns how many datagrams of which size to send back to back: at most 64 and 77 KB, and
@@ -64,14 +70,43 @@ func (r *TrainRecord) Complete() bool { return r.sent > 0 && r.received == r.sen
 
 // Report returns the numbers to report: bytes and span of the whole train, or of its second half if
 // that is clearly slower. Then a token bucket let the first half through, which data that flows longer
-// does not get.
+// does not get. If one pause takes most of the span, it was no line that made it, for lines set all datagrams
+// apart: then they are of the longer part of the train before or after it that tells enough.
 func (r *TrainRecord) Report() TrainReport {
+	if part, ok := r.besidePause(); ok {
+		return part
+	}
 	t := r.from(0)
 	if half := r.from(r.received / 2); half.Span > 0 && r.received >= trainLeast &&
 		float64(half.Bytes)*t.Span.Seconds() < bucketSign*float64(t.Bytes)*half.Span.Seconds() {
 		return half
 	}
 	return t
+}
+
+// besidePause reports about the longer part of a train that one pause has cut in two.
+func (r *TrainRecord) besidePause() (t TrainReport, ok bool) {
+	if r.received < trainLeast {
+		return t, false
+	}
+	cut, pause := 0, time.Duration(0)
+	for i := 1; i < r.received; i++ {
+		if d := r.at[i].Sub(r.at[i-1]); d > pause {
+			cut, pause = i, d
+		}
+	}
+	if 2*pause <= r.at[r.received-1].Sub(r.at[0]) {
+		return t, false
+	}
+	before := *r
+	before.received = cut
+	one, two := before.from(0), r.from(cut)
+	one.Received = r.received
+	if one.Span == 0 || two.Bytes > one.Bytes && two.Span > 0 {
+		one = two
+	}
+	// Half of the least train, spread by more than one reading.
+	return one, one.Bytes >= trainLeast/2*trainSize && one.Span > 0
 }
 
 // from reports about the arrivals from the i-th on. What shares the first instant was read in one batch:
@@ -111,6 +146,7 @@ func (e *Estimator) Trained(now time.Time, t TrainReport) {
 	if s := t.Span.Seconds(); s > 0 && t.Bytes > 0 && float64(t.Bytes)*8/s < trainClaim {
 		r.Bits, r.Kind = int64(float64(t.Bytes)*8/s), RateEstimate
 	}
+	e.trains = min(e.trains+1, trainsSure)
 	old := e.rate
 	fresh := !old.At.IsZero() && now.Sub(old.At) <= rateFresh
 	if fresh && old.Kind == RateEstimate && old.By == ByTraffic && now.Sub(old.At) <= lossSpan {
@@ -120,6 +156,7 @@ func (e *Estimator) Trained(now time.Time, t TrainReport) {
 	case fresh && old.Kind == RateEstimate && old.By == ByTraffic && now.Sub(old.At) <= trafficFirm:
 		// What traffic got is the answer to the question that a train only guesses at.
 	case fresh && old.Kind == RateAtLeast && old.By == ByTraffic && old.Bits >= r.Bits && now.Sub(old.At) <= trafficFirm:
+	case fresh && old.By == ByTrain && r.Bits < old.Bits && now.Sub(old.At) <= trainPair:
 	case fresh && old.By == ByTrain && r.Bits > old.Bits*trainDoubt && r.Bits > e.doubted*trainDoubt:
 		e.doubted = r.Bits
 	default:

@@ -79,14 +79,63 @@ func TestTrainClaims(t *testing.T) {
 // TestTrainDoubt checks that one train alone lifts a rate by no more than twice.
 func TestTrainDoubt(t *testing.T) {
 	var e Estimator
+	now := epoch
 	at := func(mbits int) int64 {
-		e.Trained(epoch, TrainReport{64, 64, mbits * 1000, 8 * time.Millisecond})
-		return e.Measure(epoch).Rate.Bits / 1_000_000
+		now = now.Add(trainRepeat)
+		e.Trained(now, TrainReport{64, 64, mbits * 1000, 8 * time.Millisecond})
+		return e.Measure(now).Rate.Bits / 1_000_000
 	}
 	for i, c := range [][2]int{{5, 5}, {60, 5}, {55, 55}, {5, 5}, {9, 9}, {60, 9}, {9, 9}, {60, 9}} {
 		if got := at(c[0]); got != int64(c[1]) {
 			t.Errorf("train %d of %d Mb/s: %d, want %d", i, c[0], got, c[1])
 		}
+	}
+}
+
+// TestTrainPair checks that of two trains close to each other the higher one counts, and that one alone is not sure.
+func TestTrainPair(t *testing.T) {
+	var e Estimator
+	for i, c := range []struct {
+		after  time.Duration
+		mbits  int
+		want   int64
+		unsure bool
+	}{
+		{0, 40, 40, true}, {5 * time.Second, 5, 40, false}, {time.Minute, 5, 5, false}, {5 * time.Second, 60, 5, true},
+		{5 * time.Second, 60, 60, false},
+	} {
+		now := epoch.Add(time.Duration(i) * time.Minute)
+		if i > 0 && c.after < time.Minute {
+			now = e.rate.At.Add(c.after)
+		}
+		e.Trained(now, TrainReport{64, 64, c.mbits * 1000, 8 * time.Millisecond})
+		if m := e.Measure(now); m.Rate.Bits/1_000_000 != c.want || m.Unsure != c.unsure {
+			t.Errorf("train %d of %d Mb/s: %+v, want %d, unsure: %v", i, c.mbits, m, c.want, c.unsure)
+		}
+	}
+}
+
+// TestTrainPause checks that a program on the way that did not run for a moment makes no line slower.
+func TestTrainPause(t *testing.T) {
+	for _, cut := range []int{1, 10, 25, 40, 63} {
+		var r TrainRecord
+		const pause = 54 * time.Millisecond
+		for i := range 64 {
+			at := time.Duration(i) * 160 * time.Microsecond // 60 Mb/s
+			if i >= cut {
+				at = max(at, time.Duration(cut)*160*time.Microsecond+pause)
+			}
+			r.Arrived(epoch.Add(at), 1, i, 64, 1200)
+		}
+		p := r.Report()
+		rate := float64(p.Bytes) * 8 / p.Span.Seconds() / 1e6
+		if cut > 1 && (rate < 55 || rate > 65) { // of the rest nothing is known but that it came
+			t.Errorf("pause before %d: %+v, %.1f Mb/s, want 60", cut, p, rate)
+		}
+		if p.Received != 64 {
+			t.Errorf("pause before %d: %+v", cut, p)
+		}
+		t.Logf("pause before %d: %.1f Mb/s", cut, rate)
 	}
 }
 

@@ -165,13 +165,18 @@ func (e *Estimator) passedFree(now time.Time, bits int64) bool {
 
 // average returns the rate over the full windows of the last seconds and what lies between them: a
 // greedy flow that cut its rate is on its way back there. When the path changed for good, which two
-// full windows show that are half or twice the rest, what was before is forgotten.
+// full windows show that are half or twice the rest, what was before is forgotten. So is what was before a
+// pause: another flow met other traffic, and no sender cuts its rate to a quarter at once.
 func (e *Estimator) average(now time.Time) int64 {
 	w, before := e.newest(0), e.newest(1)
 	var rest, sum window
 	oldest := 0
 	for i := 1; i < windowsKept; i++ {
-		if w := e.newest(i); w.full && w.at.After(e.changed) && now.Sub(w.at) <= windowsKept*windowSpan+gapMax {
+		v := e.newest(i)
+		if pauseShare*v.bits() < w.bits() {
+			break
+		}
+		if v.full && v.at.After(e.changed) && now.Sub(v.at) <= windowsKept*windowSpan+gapMax {
 			oldest = i
 		}
 	}
