@@ -129,7 +129,7 @@ func (q *queues) advance(now time.Time) {
 	if l.limited() {
 		measures = q.measures(now, q.shortlist(elected))
 	}
-	if len(measures) == 0 && len(q.state.Current()) == 0 {
+	if len(measures) == 0 && len(q.wanted) == 0 {
 		return
 	}
 	actions := q.state.Decide(now, measures, func() uint64 {

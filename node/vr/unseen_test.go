@@ -6,6 +6,8 @@ import (
 	"time"
 )
 
+// TestUnseen: a VR that nobody sees by UDP is limited if there is anybody who could, as one that only streams leave; it
+// is what it was if it was reached before.
 func TestUnseen(t *testing.T) {
 	at := netip.MustParseAddrPort("192.0.2.1:8463")
 	for _, c := range []struct {
