@@ -67,7 +67,7 @@ func TestOlderNeverOverNewer(t *testing.T) {
 func TestNothingToldBeforeItIsStored(t *testing.T) {
 	withStill(t, func(t *testing.T, s *still) {
 		r := s.enrol("beta", "beta")
-		s.work()
+		s.wait(15 * time.Second) // our own link record has settled
 		rumours := s.l.n.rumours.queue.Len()
 		mend := s.breakDisk()
 		d := s.record(r, r.static.Public())

@@ -260,7 +260,7 @@ func (c *conn) onChallenged(now time.Time, from netip.AddrPort, answer frame.Cha
 	case use > 0 && use == c.paths.order && !c.leads():
 		c.move(now, from)
 		c.put(frame.Used{Order: use}.Append(nil))
-	case roamed:
+	case roamed && !w.shuns(now):
 		c.move(now, from)
 	case (c.liveness.suspects(now, &c.rtt) || c.swallowed.leaving && !w.shuns(now)) && from != c.endpoint:
 		c.move(now, from)

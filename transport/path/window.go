@@ -33,12 +33,15 @@ type window struct {
 
 // add takes an interval, and the round trip that was measured with its last report, 0 if none was.
 func (w *window) add(i interval, rtt time.Duration, queued bool) {
+	rate := float64(i.bytes) / i.span.Seconds()
+	if rate > 8*w.peak {
+		w.idle = w.span // all that came before was next to nothing
+	}
 	w.span += i.span
 	w.local += i.local
 	w.bytes += i.bytes
 	w.packets += i.packets
 	w.sent += i.sent
-	rate := float64(i.bytes) / i.span.Seconds()
 	w.peak = max(w.peak, rate)
 	if rate < w.peak/8 {
 		w.idle += i.span
@@ -173,7 +176,7 @@ func (e *Estimator) average(now time.Time) int64 {
 	oldest := 0
 	for i := 1; i < windowsKept; i++ {
 		v := e.newest(i)
-		if pauseShare*v.bits() < w.bits() {
+		if v.idle > v.span/4 || pauseShare*v.bits() < w.bits() {
 			break
 		}
 		if v.full && v.at.After(e.changed) && now.Sub(v.at) <= windowsKept*windowSpan+gapMax {
