@@ -147,7 +147,10 @@ func (c *conn) onUse(now time.Time, from netip.AddrPort, u frame.Use) {
 		w = c.addWay(now, from, false)
 		w.in += challengeBytes // at least as long as what brought it
 	}
-	if w.validated() && now.Sub(w.heard) < wayForget && !w.shuns(now) {
+	if w.shuns(now) {
+		return // it takes what the leader sends, not what we do: each side keeps to what works for it
+	}
+	if w.validated() && now.Sub(w.heard) < wayForget {
 		c.move(now, from)
 		c.put(frame.Used{Order: u.Order}.Append(nil))
 		return
