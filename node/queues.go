@@ -3,6 +3,7 @@ package node
 import (
 	"encoding/binary"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/vine-mesh/vine/transport"
 	"github.com/vine-mesh/vine/transport/frame"
 	"github.com/vine-mesh/vine/transport/path"
+	"github.com/vine-mesh/vine/transport/underlay"
 )
 
 const (
@@ -125,6 +127,11 @@ func (q *queues) advance(now time.Time) {
 	l := q.l
 	elected := q.elect(now)
 	q.forget(now)
+	for id := range q.wanted {
+		if at, up := l.links.Endpoint(id); up && path.KindOf(at) == path.Relayed {
+			l.streaming.dial(now, id) // through others it cannot serve us
+		}
+	}
 	var measures []path.QueueMeasure
 	if l.limited() {
 		measures = q.measures(now, q.shortlist(elected))
@@ -175,12 +182,31 @@ func (q *queues) do(now time.Time, a path.AttachAction) {
 	}
 }
 
+// dialable reports whether we have a way to dial a router ourselves: an endpoint of a family that we have, or a
+// stream endpoint where UDP leads nowhere.
+func (l *loop) dialable(id tables.RouterID) bool {
+	if at, up := l.links.Endpoint(id); up && path.KindOf(at) != path.Relayed {
+		return true
+	}
+	r, ok := l.store.LinkRecord(id)
+	if !ok {
+		return false
+	}
+	if !l.n.reach.silent.Load() && slices.ContainsFunc(r.Endpoints, func(at netip.AddrPort) bool { return l.n.reaches(at.Addr()) }) {
+		return true
+	}
+	return l.n.streams != nil && slices.ContainsFunc(streamTargets(r.Streams, l.n.options.Proxy), func(t underlay.StreamTarget) bool {
+		return t.Proxy != nil || l.n.reaches(t.Endpoint.Addr())
+	})
+}
+
 // shortlist returns the queue-VRs to choose from, those that the operator names if he names any.
 func (q *queues) shortlist(elected []mesh.QueueCandidate) []tables.RouterID {
 	l := q.l
 	if list, bound := l.bound(); bound {
 		return list
 	}
+	elected = slices.DeleteFunc(slices.Clone(elected), func(c mesh.QueueCandidate) bool { return !l.dialable(c.Router) })
 	self, _ := l.store.Enrolment(l.n.self.Router)
 	distances := map[tables.RouterID]time.Duration{}
 	if len(elected) > shortlistLen {
@@ -216,9 +242,9 @@ func (l *loop) mayPass(relay tables.RouterID) bool {
 // measures returns what we know of each queue-VR by ourselves: nothing that it says of itself is in it.
 func (q *queues) measures(now time.Time, shortlist []tables.RouterID) (list []path.QueueMeasure) {
 	l := q.l
-	for _, a := range q.state.Current() {
-		if !slices.Contains(shortlist, a.Router) {
-			shortlist = append(shortlist, a.Router)
+	for _, id := range slices.Sorted(maps.Keys(q.wanted)) { // what is not named here is left at once
+		if !slices.Contains(shortlist, id) {
+			shortlist = append(shortlist, id)
 		}
 	}
 	through := l.measuresThrough(now)

@@ -32,10 +32,15 @@ func (c *conn) choose(now time.Time) {
 	if !leads && (!sends || !c.busy(now)) {
 		return
 	}
+	// A relayed way is as fast as a stream and needs less; but over it a regular peer could be no relay for us.
+	streamed := path.KindOf(c.endpoint) == path.Streamed && c.regular()
 	var candidates []path.Candidate
 	var demand int64
 	for _, w := range ps.list {
 		if w.shuns(now) && w.addr != c.endpoint {
+			continue
+		}
+		if streamed && path.KindOf(w.addr) == path.Relayed {
 			continue
 		}
 		cand := path.Candidate{
