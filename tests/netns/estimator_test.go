@@ -49,6 +49,8 @@ const (
 	estimatorRTT = 10 * time.Millisecond
 	// ageMax is how old the figure of a link may be on which a flow goes on.
 	ageMax = 5.0
+	// stillMost is how long the lines may stand still: their queue bridges so much, see impair.Settings.
+	stillMost = 50 * time.Millisecond
 	// crossShare is the cross traffic's share of the line.
 	crossShare = 0.3
 )
@@ -127,15 +129,19 @@ func (e estimated) cross(t *testing.T, mbits float64, d time.Duration) <-chan st
 		"-b", fmt.Sprintf("%.0fK", crossShare*mbits*1e3), "-t", fmt.Sprint(d.Seconds())).Done()
 }
 
-// full fills the path by a flow and compares, three times at most.
+// full fills the path by a flow and compares. Once: only where the wide-area network itself stood still for
+// longer than its queues bridge, the path was not what it was shaped to, and the run says nothing.
 func (e estimated) full(t *testing.T, mbits float64, cross bool) {
 	const tries = 3
 	for try := 1; ; try++ {
+		e.Late()
 		problem := e.compare(t, mbits, cross)
+		late := e.Late()
+		t.Logf("try %d: the lines stood still for %v at worst", try, late.Round(time.Millisecond))
 		if problem == "" {
 			return
 		}
-		if try == tries {
+		if late <= stillMost || try == tries {
 			t.Error(problem)
 			return
 		}

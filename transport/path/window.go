@@ -224,7 +224,7 @@ func (e *Estimator) shift(now time.Time) {
 			n++
 		}
 	}
-	best, cut, sum := shiftSigns*shiftSigns, 0, 0.0
+	best, cut, sum := float64(shiftSigns*shiftSigns), 0, 0.0
 	for k := 1; k < n; k++ {
 		sum += rates[k-1]
 		if k < shiftAfter || n-k < shiftBefore {
@@ -236,7 +236,7 @@ func (e *Estimator) shift(now time.Time) {
 		if math.Abs(d) < shiftShare*earlier {
 			continue
 		}
-		// The spread within both parts; never less than what counting whole packets in windows makes.
+		// The spread within both parts, of windows each.
 		spread := max(squares-a*after*after-b*earlier*earlier, 0)/float64(n-2) + shiftNoise*shiftNoise*earlier*earlier
 		if t := d * d / (spread * (1/a + 1/b)); t > best {
 			best, cut = t, k
