@@ -33,7 +33,7 @@ type Switch struct {
 	lost  int         // packets without a destination
 	wrote time.Time   // when a packet left last
 	late  time.Duration
-	over  bool        // Run has ended
+	over  bool // Run has ended
 }
 
 // A strand is a line of a switch.
