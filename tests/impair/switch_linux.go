@@ -32,7 +32,8 @@ type Switch struct {
 	all   []*strand   // each once
 	lost  int         // packets without a destination
 	wrote time.Time   // when a packet left last
-	over  bool        // Run has ended
+	late  time.Duration
+	over  bool // Run has ended
 }
 
 // A strand is a line of a switch.
@@ -146,6 +147,16 @@ func (s *Switch) Lost() (unroutable, undeliverable int) {
 	return s.lost, undeliverable
 }
 
+// Late returns how much later than due a packet left at worst since the last call, as far as the switch knows:
+// for so long its thread stood still, and its lines gave less than they were set to.
+func (s *Switch) Late() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	late := s.late
+	s.late = 0
+	return late
+}
+
 // rouse ends the wait of Run. The caller holds mu.
 func (s *Switch) rouse() {
 	if s.over {
@@ -243,6 +254,9 @@ const (
 func (s *Switch) write() (wait time.Duration) {
 	now := time.Now()
 	for _, st := range s.all {
+		if due := st.Next(); !due.IsZero() {
+			s.late = max(s.late, now.Sub(due))
+		}
 		st.leaving = st.Advance(now, st.leaving[:0])
 		for _, packet := range st.leaving {
 			// Not as the line has been found: several may share one.

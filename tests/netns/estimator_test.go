@@ -49,13 +49,15 @@ const (
 	estimatorRTT = 10 * time.Millisecond
 	// ageMax is how old the figure of a link may be on which a flow goes on.
 	ageMax = 5.0
+	// stillMost is how long the lines may stand still: their queue bridges so much, see impair.Settings.
+	stillMost = 50 * time.Millisecond
 	// crossShare is the cross traffic's share of the line.
 	crossShare = 0.3
 )
 
 // TestEstimator: what a VR says of a link's bandwidth, against what a flow gets there at that moment: direct
-// and relayed, with and without cross traffic. Without VINE_NIGHT it takes 10 and 100 Mbit/s, the relayed path
-// at 10 with cross traffic only.
+// and relayed, with and without cross traffic. Without VINE_NIGHT it takes 10 and 100 Mbit/s, and of the relayed
+// path only a full one at 10 with cross traffic.
 func TestEstimator(t *testing.T) {
 	netnstest.Require(t, "iperf3", "nft")
 	for _, relayed := range []bool{false, true} {
@@ -73,6 +75,9 @@ func TestEstimator(t *testing.T) {
 				for _, cross := range crosses {
 					t.Run(fmt.Sprintf("%.0f Mbit/s, cross traffic %v", mbits, cross), func(t *testing.T) { e.full(t, mbits, cross) })
 				}
+			}
+			if relayed && !night() {
+				return
 			}
 			e.shape(t, 100)
 			t.Run("limited by the application", e.limited)
@@ -127,15 +132,19 @@ func (e estimated) cross(t *testing.T, mbits float64, d time.Duration) <-chan st
 		"-b", fmt.Sprintf("%.0fK", crossShare*mbits*1e3), "-t", fmt.Sprint(d.Seconds())).Done()
 }
 
-// full fills the path by a flow and compares, three times at most.
+// full fills the path by a flow and compares. Once: only where the wide-area network itself stood still for
+// longer than its queues bridge, the path was not what it was shaped to, and the run says nothing.
 func (e estimated) full(t *testing.T, mbits float64, cross bool) {
 	const tries = 3
 	for try := 1; ; try++ {
+		e.Late()
 		problem := e.compare(t, mbits, cross)
+		late := e.Late()
+		t.Logf("try %d: the lines stood still for %v at worst", try, late.Round(time.Millisecond))
 		if problem == "" {
 			return
 		}
-		if try == tries {
+		if late <= stillMost || try == tries {
 			t.Error(problem)
 			return
 		}
@@ -204,12 +213,16 @@ func (e estimated) what() string {
 // carries no more. Figures of before do not count: the VRs are new.
 func (e estimated) limited(t *testing.T) {
 	const asked = 2.0
+	seconds := 5
+	if night() {
+		seconds = 10
+	}
 	for _, s := range []*netns.Site{e.from, e.to} {
 		s.Stop(t)
 		s.Up(t)
 	}
 	netns.AwaitPing(t, e.from.LAN.Hosts[0], e.to.Addr4(t, 0), 60*time.Second)
-	flow := netns.StartIperf(t, e.from.LAN.Hosts[0], e.to.LAN.Hosts[0], e.to.Addr4(t, 0), "-t", "10", "-b", fmt.Sprintf("%.0fM", asked))
+	flow := netns.StartIperf(t, e.from.LAN.Hosts[0], e.to.LAN.Hosts[0], e.to.Addr4(t, 0), "-t", fmt.Sprint(seconds), "-b", fmt.Sprintf("%.0fM", asked))
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	said, highest := 0, 0.0

@@ -75,6 +75,9 @@ func (f Triangle) Counts(from, to *Site) impair.Counts { return f.lines.Counts(f
 // take.
 func (f Triangle) Lost() (unroutable, undeliverable int) { return f.lines.Lost() }
 
+// Late returns how long the wide-area network stood still at worst since the last call, for want of a processor.
+func (f Triangle) Late() time.Duration { return f.lines.Late() }
+
 // ShareUplink has all that the site sends share one line, as behind one modem, and all that it gets too.
 // Of the lines that it had before, that from and to other is the one.
 func (f Triangle) ShareUplink(s, other *Site) {

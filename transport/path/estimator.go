@@ -13,6 +13,18 @@ const (
 	// 80 ms twice, and the average holds what lies between.
 	windowsKept = 20
 
+	// The rate of full windows has changed for good where the means before and after a moment are apart by
+	// shiftShare, less than which does no harm to the mean of both, and by shiftSigns of their standard error: among
+	// the dozen cuts through 20 windows chance does that once in some thousand times. Three windows before are
+	// enough, since they were full too; five after, since the shares of greedy flows swing for seconds.
+	shiftShare  = 0.15
+	shiftSigns  = 4.5
+	shiftBefore = 3
+	shiftAfter  = 5
+	// shiftNoise is the least spread of windows that is believed, as a share of the rate: that a few windows are
+	// equal by chance says nothing about the next.
+	shiftNoise = 0.03
+
 	// pauseShare is how many times less than the newest a window carried in which traffic paused.
 	pauseShare = 4
 
@@ -172,7 +184,7 @@ type Measure struct {
 // other samples application-limited; they only raise a lower bound. A rate that passed without a
 // queue in the last minutes is no full path, whatever the round trip says now: the route changed. The
 // estimate is the mean of what full samples of the last 20 seconds enclose, and begins anew when
-// two samples say half or twice of it.
+// two samples say half or twice of it, or five say that the path has changed by less.
 //
 // What it cannot see: a flow of ours that is limited, among greedy flows of others that keep the
 // queue full. Then it takes the flow's rate for the share that a greedy one would get. And a

@@ -170,6 +170,38 @@ func TestCollapse(t *testing.T) {
 	}
 }
 
+// TestShift lets paced cross traffic of 30 % begin under a greedy flow that has run for 20 s, and end 20 s later.
+// Within seven seconds the estimate is within 15 % of what the flow gets now, and stays there.
+func TestShift(t *testing.T) {
+	for _, mbits := range []float64{10, 100} {
+		for _, rtt := range []time.Duration{10 * time.Millisecond, 40 * time.Millisecond} {
+			for _, random := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%vM/%v/random=%v", mbits, rtt, random), func(t *testing.T) {
+					m := newModel(mbits*1e6, rtt, 50*time.Millisecond, 3)
+					m.idle(warmUp)
+					m.run(warmUp)
+					m.tcp(true, false)
+					m.run(20 * time.Second)
+					m.paced(0.3*mbits*1e6, false, random, m.now+20*time.Second)
+					for i := range 40 {
+						m.run(time.Second)
+						want := mbits * 1e6 * inner / (inner + overhead)
+						if i < 20 {
+							want *= 0.7
+						}
+						q := m.est.Measure(m.time())
+						off := float64(q.Rate.Bits)/want - 1
+						t.Logf("after %2d s: %v %+.1f %%, full %v", i+1, q.Rate.Kind, 100*off, q.Full)
+						if i%20 >= 7 && math.Abs(off) > 0.15 {
+							t.Errorf("after %d s: off by %+.1f %%", i+1, 100*off)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
 // TestLong runs a greedy flow for five minutes: the minimum of the round trip fades, the estimate stays.
 func TestLong(t *testing.T) {
 	m := newModel(10e6, 20*time.Millisecond, 100*time.Millisecond, 3)

@@ -1,6 +1,9 @@
 package path
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // An interval is what lies between two receive reports.
 type interval struct {
@@ -167,13 +170,32 @@ func (e *Estimator) passedFree(now time.Time, bits int64) bool {
 }
 
 // average returns the rate over the full windows of the last seconds and what lies between them: a
-// greedy flow that cut its rate is on its way back there. When the path changed for good, which two
-// full windows show that are half or twice the rest, what was before is forgotten. So is what was before a
-// pause: another flow met other traffic, and no sender cuts its rate to a quarter at once.
+// greedy flow that cut its rate is on its way back there. When the path changed for good, what was before is
+// forgotten: two full windows show it that are half or twice the rest, or more of them by less (shift).
+// So is what was before a pause: another flow met other traffic, and no sender cuts its rate to a quarter at once.
 func (e *Estimator) average(now time.Time) int64 {
+	e.shift(now)
 	w, before := e.newest(0), e.newest(1)
-	var rest, sum window
-	oldest := 0
+	oldest := e.oldest(now)
+	var rest window
+	for i := 2; i <= oldest; i++ {
+		rest.bytes, rest.span = rest.bytes+e.newest(i).bytes, rest.span+e.newest(i).span
+	}
+	if r := rest.bits(); r > 0 && before.full &&
+		(max(w.bits(), before.bits()) < r/2 || min(w.bits(), before.bits()) > 2*r) {
+		e.changed = before.at.Add(-1)
+		rest, oldest = window{}, 1
+	}
+	sum := rest
+	for i := range min(oldest+1, 2) {
+		sum.bytes, sum.span = sum.bytes+e.newest(i).bytes, sum.span+e.newest(i).span
+	}
+	return sum.bits()
+}
+
+// oldest returns the oldest full window that still counts, as newest numbers them.
+func (e *Estimator) oldest(now time.Time) (oldest int) {
+	w := e.newest(0)
 	for i := 1; i < windowsKept; i++ {
 		v := e.newest(i)
 		if v.idle > v.span/4 || pauseShare*v.bits() < w.bits() {
@@ -183,17 +205,44 @@ func (e *Estimator) average(now time.Time) int64 {
 			oldest = i
 		}
 	}
-	for i := 2; i <= oldest; i++ {
-		rest.bytes, rest.span = rest.bytes+e.newest(i).bytes, rest.span+e.newest(i).span
+	return oldest
+}
+
+// shift looks for the moment at which the rate of full windows changed: of all cuts through them the one where
+// the means before and after are the most apart, in units of their own spread (Student's t; to try every cut is the
+// likelihood ratio test for one change of a mean, as Hinkley: "Inference about the change-point in a sequence of
+// random variables", Biometrika 1970). If they are apart by shiftSigns and by shiftShare, what is before is
+// forgotten. Windows that are not full have no say: a flow that cut its rate is no change of the path.
+func (e *Estimator) shift(now time.Time) {
+	var rates [windowsKept]float64 // of full windows, the newest first
+	var at [windowsKept]time.Time
+	n, all, squares := 0, 0.0, 0.0
+	for i := range e.oldest(now) + 1 {
+		if v := e.newest(i); v.full {
+			rates[n], at[n] = float64(v.bits()), v.at
+			all, squares = all+rates[n], squares+rates[n]*rates[n]
+			n++
+		}
 	}
-	if r := rest.bits(); r > 0 && before.full &&
-		(max(w.bits(), before.bits()) < r/2 || min(w.bits(), before.bits()) > 2*r) {
-		e.changed = before.at.Add(-1)
-		rest, oldest = window{}, 1
+	best, cut, sum := float64(shiftSigns*shiftSigns), 0, 0.0
+	for k := 1; k < n; k++ {
+		sum += rates[k-1]
+		if k < shiftAfter || n-k < shiftBefore {
+			continue
+		}
+		a, b := float64(k), float64(n-k)
+		after, earlier := sum/a, (all-sum)/b
+		d := after - earlier
+		if math.Abs(d) < shiftShare*earlier {
+			continue
+		}
+		// The spread within both parts, of windows each.
+		spread := max(squares-a*after*after-b*earlier*earlier, 0)/float64(n-2) + shiftNoise*shiftNoise*earlier*earlier
+		if t := d * d / (spread * (1/a + 1/b)); t > best {
+			best, cut = t, k
+		}
 	}
-	sum = rest
-	for i := range min(oldest+1, 2) {
-		sum.bytes, sum.span = sum.bytes+e.newest(i).bytes, sum.span+e.newest(i).span
+	if cut > 0 {
+		e.changed = at[cut-1].Add(-1)
 	}
-	return sum.bits()
 }
