@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"io"
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/vine-mesh/vine/transport"
 	"github.com/vine-mesh/vine/transport/frame"
 	"github.com/vine-mesh/vine/transport/path"
-	"github.com/vine-mesh/vine/transport/underlay"
 )
 
 const (
@@ -62,15 +60,6 @@ type queues struct {
 	polls    uint32    // polls sent: the order of the last one
 	polled   time.Time // when the last were sent
 	flow     time.Time // when data last went through a relay, either way
-}
-
-// A client is a limited VR attached to this queue-VR.
-type client struct {
-	since  time.Time
-	order  uint32
-	mode   uint8
-	polled uint32         // order of its last poll
-	from   netip.AddrPort // where an unanswered poll came from, which has yet to prove itself; invalid: there is none
 }
 
 func newQueues(l *loop) *queues {
@@ -182,24 +171,6 @@ func (q *queues) do(now time.Time, a path.AttachAction) {
 	}
 }
 
-// dialable reports whether we have a way to dial a router ourselves: an endpoint of a family that we have, or a
-// stream endpoint where UDP leads nowhere.
-func (l *loop) dialable(id tables.RouterID) bool {
-	if at, up := l.links.Endpoint(id); up && path.KindOf(at) != path.Relayed {
-		return true
-	}
-	r, ok := l.store.LinkRecord(id)
-	if !ok {
-		return false
-	}
-	if !l.n.reach.silent.Load() && slices.ContainsFunc(r.Endpoints, func(at netip.AddrPort) bool { return l.n.reaches(at.Addr()) }) {
-		return true
-	}
-	return l.n.streams != nil && slices.ContainsFunc(streamTargets(r.Streams, l.n.options.Proxy), func(t underlay.StreamTarget) bool {
-		return t.Proxy != nil || l.n.reaches(t.Endpoint.Addr())
-	})
-}
-
 // shortlist returns the queue-VRs to choose from, those that the operator names if he names any.
 func (q *queues) shortlist(elected []mesh.QueueCandidate) []tables.RouterID {
 	l := q.l
@@ -220,23 +191,6 @@ func (q *queues) shortlist(elected []mesh.QueueCandidate) []tables.RouterID {
 		d, ok := distances[id]
 		return d, ok
 	}, shortlistLen)
-}
-
-// bound returns the queue-VRs that the operator binds this VR to, if he does.
-func (l *loop) bound() (list []tables.RouterID, is bool) {
-	for _, name := range l.settings.Queues {
-		if e, ok := l.store.EnrolmentByName(name); ok && e.Router != l.n.self.Router {
-			list = append(list, e.Router)
-		}
-	}
-	return list, len(l.settings.Queues) > 0
-}
-
-// mayPass reports whether our packets may go through a relay: any, unless we are limited and the operator
-// binds us to some.
-func (l *loop) mayPass(relay tables.RouterID) bool {
-	list, is := l.bound()
-	return !is || !l.limited() || slices.Contains(list, relay)
 }
 
 // measures returns what we know of each queue-VR by ourselves: nothing that it says of itself is in it.
@@ -401,86 +355,6 @@ func (q *queues) forget(now time.Time) {
 	}
 }
 
-// offerThrough offers the paths through a relay to every link that is not direct.
-func (q *queues) offerThrough(now time.Time, relay tables.RouterID) {
-	l := q.l
-	for _, id := range l.links.Established() {
-		at, _ := l.links.Endpoint(id)
-		if id != relay && path.KindOf(at) != path.Direct {
-			l.do(now, l.links.Offer(now, id, path.Relay(relay, id)))
-		}
-	}
-}
-
-// candidates is what a peer is told of where we may be found: see transport.Config.
-func (l *loop) candidates(tables.RouterID) (endpoints []netip.AddrPort, relays []tables.RouterID) {
-	if l.settings.Kind != "limited" { // a declared one is not to be asked
-		endpoints = l.self.state.Verdict().Endpoints
-	}
-	relays = slices.Clone(l.queues.list)
-	for id := range l.queues.trials {
-		relays = append(relays, id)
-	}
-	slices.Sort(relays[len(l.queues.list):])
-	return endpoints[:min(len(endpoints), 8)], relays[:min(len(relays), 8)]
-}
-
-// leads reports whether we choose the path of the link with a router: the limited one does, since it is
-// whose ways differ; else the lower router ID. Both sides go by the link records.
-func (l *loop) leads(id tables.RouterID) bool {
-	theirs, _ := l.store.LinkRecord(id)
-	if ours, other := l.limited(), theirs.VRKind == "limited"; ours != other {
-		return ours
-	}
-	return l.n.self.Router < id
-}
-
-// relayAllowed reports whether a router may be used as a relay: what it says of itself is only a hint, and what is
-// sent through it is sealed.
-func (l *loop) relayAllowed(now time.Time, id tables.RouterID) bool {
-	e, ok := l.store.Enrolment(id)
-	r, known := l.store.LinkRecord(id)
-	return ok && known && id != l.n.self.Router && l.mayPass(id) && e.MayQueue && r.VRKind == "regular" && l.store.Admitted(id, now)
-}
-
-// offerRelays takes the relays that a peer names: it has links with them, so we need one.
-func (l *loop) offerRelays(now time.Time, router tables.RouterID, relays []tables.RouterID) {
-	for _, relay := range relays {
-		if relay == router || !l.relayAllowed(now, relay) {
-			continue
-		}
-		l.do(now, l.links.Dial(now, relay))
-		l.do(now, l.links.Offer(now, router, path.Relay(relay, router)))
-	}
-}
-
-// degraded offers detours to a link whose path is silent or bad: through routers that we have links with
-// already, and that relay (Andersen et al., "Resilient Overlay Networks", 2001: one hop is enough).
-func (l *loop) degraded(now time.Time, router tables.RouterID) {
-	q := l.queues
-	if now.Sub(q.detoured[router]) < detourPause {
-		return
-	}
-	q.detoured[router] = now
-	offered := 0
-	for i, id := range append(slices.Clone(q.list), l.links.Established()...) {
-		if id == router || offered >= detoursMax || !l.relayAllowed(now, id) || i >= len(q.list) && slices.Contains(q.list, id) {
-			continue
-		}
-		if at, up := l.links.Endpoint(id); !up || path.KindOf(at) == path.Relayed {
-			continue
-		}
-		offered++
-		l.do(now, l.links.Offer(now, router, path.Relay(id, router)))
-	}
-}
-
-// draining reports whether a relay asks to be left.
-func (l *loop) draining(id tables.RouterID) bool {
-	r, _ := l.store.LinkRecord(id)
-	return r.Draining || !l.queues.refused[id].IsZero() && l.now.Sub(l.queues.refused[id]) < time.Minute
-}
-
 // asked takes a frame that is not about the link itself.
 func (l *loop) asked(now time.Time, a transport.Asked) {
 	switch a.Frame.Kind {
@@ -499,43 +373,6 @@ func (l *loop) asked(now time.Time, a transport.Asked) {
 	default:
 		l.self.asked(now, a)
 	}
-}
-
-// attach serves a limited VR, or says that we do not.
-func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
-	l := q.l
-	c := q.clients[id]
-	if left, gone := q.gone[id]; c != nil && f.Order < c.order || gone && f.Order <= left {
-		return
-	}
-	if f.Mode == frame.AttachLeave {
-		q.dropClient(id)
-		q.gone[id] = f.Order
-		return
-	}
-	accepted := l.relays() && !l.drains && (c != nil || len(q.clients) < clientsMax)
-	switch {
-	case accepted:
-		if c == nil {
-			c = &client{since: now}
-			q.clients[id] = c
-			if now.Sub(q.named[id]) >= nameEvery {
-				q.named[id] = now
-				l.n.log.Info("serving limited VR", "peer", l.name(id))
-			}
-		}
-		before := c.mode
-		c.order, c.mode = f.Order, f.Mode
-		l.publishPeers()
-		if before == frame.AttachPoll && c.mode != before {
-			l.n.letGo(id)
-		}
-	case c != nil && l.drains:
-		c.order = f.Order // it has not left yet
-	default:
-		q.dropClient(id)
-	}
-	l.do(now, l.links.Tell(now, id, frame.Attached{Order: f.Order, Accepted: accepted}.Append(nil)))
 }
 
 // attached takes a queue-VR's answer. One that says no later asks to be left.
@@ -560,12 +397,4 @@ func (q *queues) attached(now time.Time, id tables.RouterID, f frame.Attached) {
 		q.l.n.log.Info("queue-VR refuses", "peer", q.l.name(id))
 	}
 	q.l.due(now, choreQueues, 0)
-}
-
-// drain asks every client to leave.
-func (q *queues) drain(now time.Time) {
-	l := q.l
-	for id, c := range q.clients {
-		l.do(now, l.links.Tell(now, id, frame.Attached{Order: c.order, Accepted: false}.Append(nil)))
-	}
 }
