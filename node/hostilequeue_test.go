@@ -83,14 +83,16 @@ func (s *scene) run(d time.Duration) {
 }
 
 // via returns the queue-VR that c sends through to d.
-func (s *scene) via() string {
+func (s *scene) via() string { return s.viaOf(s.c, s.d) }
+
+func (s *scene) viaOf(from, to *nodetest.Site) string {
 	s.w.T.Helper()
-	links, err := s.c.API().Links(background)
+	links, err := from.API().Links(background)
 	if err != nil {
 		s.w.T.Fatal(err)
 	}
 	for _, l := range links {
-		if l.Peer == s.d.Name {
+		if l.Peer == to.Name {
 			return l.Via
 		}
 	}
@@ -103,6 +105,9 @@ func (s *scene) turn(f mischief) string {
 	name := s.via()
 	if name == "" {
 		s.w.T.Fatal("c and d use no queue-VR: the test shows nothing")
+	}
+	if back := s.viaOf(s.d, s.c); back != name {
+		s.w.T.Errorf("c sends through %s and d through %s", name, back)
 	}
 	s.culprit.Store(name)
 	s.hostile.Store(&f)

@@ -103,7 +103,7 @@ func (l *loop) address(id tables.RouterID) (transport.Peer, bool) {
 	if !ok || id == l.n.self.Router {
 		return transport.Peer{}, false
 	}
-	return transport.Peer{Link: r.Link, Endpoints: l.pathsTo(id, r), Reachable: r.VRKind == "regular" && !l.n.reach.silent.Load()}, true
+	return transport.Peer{Link: r.Link, Endpoints: l.pathsTo(id, r), Regular: r.VRKind == "regular", Reachable: r.VRKind == "regular" && !l.n.reach.silent.Load()}, true
 }
 
 // pathsTo returns the paths to a router that are known from its link record and our queue-VRs, best first.

@@ -165,40 +165,55 @@ func (l *loop) overTCP() bool {
 // renew has the link with a queue-VR go over a fresh stream connection, if the one that it goes over is old.
 func (s *streaming) renew(now time.Time, router tables.RouterID) {
 	at, _ := s.l.links.Endpoint(router)
-	if m := s.made[at]; m != nil && now.Sub(m.born) >= streamFresh {
+	if m := s.made[at]; m != nil && now.Sub(m.born) >= streamFresh && now.After(s.renewing[router]) {
+		s.renewing[router] = now.Add(streamPatience + streamProof + streamGrace)
 		s.round(router, s.renewed)
 	}
 }
 
 func (s *streaming) renewed(now time.Time, router tables.RouterID, o streamOutcome) {
 	l := s.l
-	if o.err != nil {
+	old, _ := l.links.Endpoint(router)
+	if o.err != nil || s.made[old] == nil {
 		l.n.log.Debug("stream connection not renewed", "peer", l.name(router), "err", o.err)
+		if o.err == nil {
+			l.n.streams.Hangup(o.at)
+		}
+		delete(s.renewing, router)
 		return
 	}
 	s.made[o.at] = &streamMade{router: router, born: now, used: now}
 	l.do(now, l.links.Offer(now, router, o.at))
-	s.replace(now, router, o.at, now.Add(streamProof))
+	s.replace(now, router, old, o.at, now.Add(streamProof))
 }
 
-// replace has the link use a fresh connection once the router has answered over it.
-func (s *streaming) replace(now time.Time, router tables.RouterID, fresh netip.AddrPort, until time.Time) {
+// replace has the link leave an old connection for a fresh one, once the router has answered over that.
+func (s *streaming) replace(now time.Time, router tables.RouterID, old, fresh netip.AddrPort, until time.Time) {
 	l := s.l
-	old, up := l.links.Endpoint(router)
 	switch {
-	case !up || old == fresh || s.made[fresh] == nil:
+	case s.made[old] == nil || s.made[fresh] == nil: // one has ended: the link looks for itself
+		delete(s.renewing, router)
 	case l.validated(now, router, fresh):
-		l.do(now, l.links.Lost(now, old)) // it carries on until the link has moved
-		l.after(now, streamGrace, func(now time.Time) {
-			if at, _ := l.links.Endpoint(router); at != old && path.KindOf(old) == path.Streamed {
-				l.n.streams.Hangup(old)
-			}
-		})
+		s.leave(now, router, old, now.Add(streamGrace))
 	case now.Before(until):
-		l.after(now, 100*time.Millisecond, func(now time.Time) { s.replace(now, router, fresh, until) })
+		l.after(now, streamStep, func(now time.Time) { s.replace(now, router, old, fresh, until) })
 	default:
 		l.n.streams.Hangup(fresh)
+		delete(s.renewing, router)
 	}
+}
+
+// leave has the link not use a connection any more, and closes it after a while: until then it carries what is under way, and
+// what is sent before the link has moved.
+func (s *streaming) leave(now time.Time, router tables.RouterID, old netip.AddrPort, until time.Time) {
+	l := s.l
+	if !now.Before(until) {
+		l.n.streams.Hangup(old)
+		delete(s.renewing, router)
+		return
+	}
+	l.do(now, l.links.Lost(now, old)) // again and again, for questions of the peer make it known again
+	l.after(now, streamStep, func(now time.Time) { s.leave(now, router, old, until) })
 }
 
 // validated reports whether a router has answered over a path of its link.

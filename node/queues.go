@@ -3,7 +3,7 @@ package node
 import (
 	"encoding/binary"
 	"io"
-	"net/netip"
+	"maps"
 	"slices"
 	"time"
 
@@ -62,15 +62,6 @@ type queues struct {
 	flow     time.Time // when data last went through a relay, either way
 }
 
-// A client is a limited VR attached to this queue-VR.
-type client struct {
-	since  time.Time
-	order  uint32
-	mode   uint8
-	polled uint32         // order of its last poll
-	from   netip.AddrPort // where an unanswered poll came from, which has yet to prove itself; invalid: there is none
-}
-
 func newQueues(l *loop) *queues {
 	return &queues{
 		l: l, state: path.NewAttachments(l.n.self.Router, queuesWanted),
@@ -125,11 +116,16 @@ func (q *queues) advance(now time.Time) {
 	l := q.l
 	elected := q.elect(now)
 	q.forget(now)
+	for id := range q.wanted {
+		if at, up := l.links.Endpoint(id); up && path.KindOf(at) == path.Relayed {
+			l.streaming.dial(now, id) // through others it cannot serve us
+		}
+	}
 	var measures []path.QueueMeasure
 	if l.limited() {
 		measures = q.measures(now, q.shortlist(elected))
 	}
-	if len(measures) == 0 && len(q.state.Current()) == 0 {
+	if len(measures) == 0 && len(q.wanted) == 0 {
 		return
 	}
 	actions := q.state.Decide(now, measures, func() uint64 {
@@ -181,6 +177,7 @@ func (q *queues) shortlist(elected []mesh.QueueCandidate) []tables.RouterID {
 	if list, bound := l.bound(); bound {
 		return list
 	}
+	elected = slices.DeleteFunc(slices.Clone(elected), func(c mesh.QueueCandidate) bool { return !l.dialable(c.Router) })
 	self, _ := l.store.Enrolment(l.n.self.Router)
 	distances := map[tables.RouterID]time.Duration{}
 	if len(elected) > shortlistLen {
@@ -196,29 +193,12 @@ func (q *queues) shortlist(elected []mesh.QueueCandidate) []tables.RouterID {
 	}, shortlistLen)
 }
 
-// bound returns the queue-VRs that the operator binds this VR to, if he does.
-func (l *loop) bound() (list []tables.RouterID, is bool) {
-	for _, name := range l.settings.Queues {
-		if e, ok := l.store.EnrolmentByName(name); ok && e.Router != l.n.self.Router {
-			list = append(list, e.Router)
-		}
-	}
-	return list, len(l.settings.Queues) > 0
-}
-
-// mayPass reports whether our packets may go through a relay: any, unless we are limited and the operator
-// binds us to some.
-func (l *loop) mayPass(relay tables.RouterID) bool {
-	list, is := l.bound()
-	return !is || !l.limited() || slices.Contains(list, relay)
-}
-
 // measures returns what we know of each queue-VR by ourselves: nothing that it says of itself is in it.
 func (q *queues) measures(now time.Time, shortlist []tables.RouterID) (list []path.QueueMeasure) {
 	l := q.l
-	for _, a := range q.state.Current() {
-		if !slices.Contains(shortlist, a.Router) {
-			shortlist = append(shortlist, a.Router)
+	for _, id := range slices.Sorted(maps.Keys(q.wanted)) { // what is not named here is left at once
+		if !slices.Contains(shortlist, id) {
+			shortlist = append(shortlist, id)
 		}
 	}
 	through := l.measuresThrough(now)
@@ -375,86 +355,6 @@ func (q *queues) forget(now time.Time) {
 	}
 }
 
-// offerThrough offers the paths through a relay to every link that is not direct.
-func (q *queues) offerThrough(now time.Time, relay tables.RouterID) {
-	l := q.l
-	for _, id := range l.links.Established() {
-		at, _ := l.links.Endpoint(id)
-		if id != relay && path.KindOf(at) != path.Direct {
-			l.do(now, l.links.Offer(now, id, path.Relay(relay, id)))
-		}
-	}
-}
-
-// candidates is what a peer is told of where we may be found: see transport.Config.
-func (l *loop) candidates(tables.RouterID) (endpoints []netip.AddrPort, relays []tables.RouterID) {
-	if l.settings.Kind != "limited" { // a declared one is not to be asked
-		endpoints = l.self.state.Verdict().Endpoints
-	}
-	relays = slices.Clone(l.queues.list)
-	for id := range l.queues.trials {
-		relays = append(relays, id)
-	}
-	slices.Sort(relays[len(l.queues.list):])
-	return endpoints[:min(len(endpoints), 8)], relays[:min(len(relays), 8)]
-}
-
-// leads reports whether we choose the path of the link with a router: the limited one does, since it is
-// whose ways differ; else the lower router ID. Both sides go by the link records.
-func (l *loop) leads(id tables.RouterID) bool {
-	theirs, _ := l.store.LinkRecord(id)
-	if ours, other := l.limited(), theirs.VRKind == "limited"; ours != other {
-		return ours
-	}
-	return l.n.self.Router < id
-}
-
-// relayAllowed reports whether a router may be used as a relay: what it says of itself is only a hint, and what is
-// sent through it is sealed.
-func (l *loop) relayAllowed(now time.Time, id tables.RouterID) bool {
-	e, ok := l.store.Enrolment(id)
-	r, known := l.store.LinkRecord(id)
-	return ok && known && id != l.n.self.Router && l.mayPass(id) && e.MayQueue && r.VRKind == "regular" && l.store.Admitted(id, now)
-}
-
-// offerRelays takes the relays that a peer names: it has links with them, so we need one.
-func (l *loop) offerRelays(now time.Time, router tables.RouterID, relays []tables.RouterID) {
-	for _, relay := range relays {
-		if relay == router || !l.relayAllowed(now, relay) {
-			continue
-		}
-		l.do(now, l.links.Dial(now, relay))
-		l.do(now, l.links.Offer(now, router, path.Relay(relay, router)))
-	}
-}
-
-// degraded offers detours to a link whose path is silent or bad: through routers that we have links with
-// already, and that relay (Andersen et al., "Resilient Overlay Networks", 2001: one hop is enough).
-func (l *loop) degraded(now time.Time, router tables.RouterID) {
-	q := l.queues
-	if now.Sub(q.detoured[router]) < detourPause {
-		return
-	}
-	q.detoured[router] = now
-	offered := 0
-	for i, id := range append(slices.Clone(q.list), l.links.Established()...) {
-		if id == router || offered >= detoursMax || !l.relayAllowed(now, id) || i >= len(q.list) && slices.Contains(q.list, id) {
-			continue
-		}
-		if at, up := l.links.Endpoint(id); !up || path.KindOf(at) == path.Relayed {
-			continue
-		}
-		offered++
-		l.do(now, l.links.Offer(now, router, path.Relay(id, router)))
-	}
-}
-
-// draining reports whether a relay asks to be left.
-func (l *loop) draining(id tables.RouterID) bool {
-	r, _ := l.store.LinkRecord(id)
-	return r.Draining || !l.queues.refused[id].IsZero() && l.now.Sub(l.queues.refused[id]) < time.Minute
-}
-
 // asked takes a frame that is not about the link itself.
 func (l *loop) asked(now time.Time, a transport.Asked) {
 	switch a.Frame.Kind {
@@ -473,43 +373,6 @@ func (l *loop) asked(now time.Time, a transport.Asked) {
 	default:
 		l.self.asked(now, a)
 	}
-}
-
-// attach serves a limited VR, or says that we do not.
-func (q *queues) attach(now time.Time, id tables.RouterID, f frame.Attach) {
-	l := q.l
-	c := q.clients[id]
-	if left, gone := q.gone[id]; c != nil && f.Order < c.order || gone && f.Order <= left {
-		return
-	}
-	if f.Mode == frame.AttachLeave {
-		q.dropClient(id)
-		q.gone[id] = f.Order
-		return
-	}
-	accepted := l.relays() && !l.drains && (c != nil || len(q.clients) < clientsMax)
-	switch {
-	case accepted:
-		if c == nil {
-			c = &client{since: now}
-			q.clients[id] = c
-			if now.Sub(q.named[id]) >= nameEvery {
-				q.named[id] = now
-				l.n.log.Info("serving limited VR", "peer", l.name(id))
-			}
-		}
-		before := c.mode
-		c.order, c.mode = f.Order, f.Mode
-		l.publishPeers()
-		if before == frame.AttachPoll && c.mode != before {
-			l.n.letGo(id)
-		}
-	case c != nil && l.drains:
-		c.order = f.Order // it has not left yet
-	default:
-		q.dropClient(id)
-	}
-	l.do(now, l.links.Tell(now, id, frame.Attached{Order: f.Order, Accepted: accepted}.Append(nil)))
 }
 
 // attached takes a queue-VR's answer. One that says no later asks to be left.
@@ -534,12 +397,4 @@ func (q *queues) attached(now time.Time, id tables.RouterID, f frame.Attached) {
 		q.l.n.log.Info("queue-VR refuses", "peer", q.l.name(id))
 	}
 	q.l.due(now, choreQueues, 0)
-}
-
-// drain asks every client to leave.
-func (q *queues) drain(now time.Time) {
-	l := q.l
-	for id, c := range q.clients {
-		l.do(now, l.links.Tell(now, id, frame.Attached{Order: c.order, Accepted: false}.Append(nil)))
-	}
 }

@@ -181,8 +181,8 @@ func reach(a netip.Addr) int {
 
 // streamEndpoints returns where others find our stream listeners: at the first address of each family.
 func (l *loop) streamEndpoints(endpoints []netip.AddrPort) (list []tables.StreamEndpoint) {
-	if l.limited() {
-		return nil
+	if v := l.self.state.Verdict(); v.Kind == vr.Limited || v.Translated {
+		return nil // a translator that lets everybody in by UDP does not by TCP
 	}
 	var addrs []netip.Addr
 	for _, at := range endpoints {

@@ -157,6 +157,9 @@ func (n *Node) missed(asker, router tables.RouterID) {
 			return
 		}
 		l.do(now, l.links.Dial(now, router))
+		if at, up := l.links.Endpoint(router); up && asker == 0 && path.KindOf(at) == path.Relayed {
+			l.streaming.dial(now, router)
+		}
 	}:
 	default:
 	}

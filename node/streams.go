@@ -28,10 +28,12 @@ const (
 	// streamFresh is how old a connection may be that polls go over: networks that end connections, or drop what they
 	// carry, let them live for longer.
 	streamFresh = 10 * time.Second
+	// streamStep is how often its replacement is looked at.
+	streamStep = 100 * time.Millisecond
 	// streamProof is how long a fresh connection may take to prove that it leads to the router, and streamGrace how
 	// long the one that it replaces is kept for what is under way.
 	streamProof = 3 * time.Second
-	streamGrace = time.Second
+	streamGrace = 500 * time.Millisecond
 )
 
 // streaming makes stream connections to routers that no datagram reaches. The control loop owns it.
@@ -40,6 +42,7 @@ type streaming struct {
 	dialling map[tables.RouterID]bool
 	next     map[tables.RouterID]time.Time // not to be dialled before
 	made     map[netip.AddrPort]*streamMade
+	renewing map[tables.RouterID]time.Time // until when no other connection is made in place of an old one
 }
 
 // A streamMade is a stream connection that we dialled.
@@ -52,6 +55,7 @@ type streamMade struct {
 func newStreaming(l *loop) *streaming {
 	return &streaming{
 		l: l, dialling: map[tables.RouterID]bool{}, next: map[tables.RouterID]time.Time{}, made: map[netip.AddrPort]*streamMade{},
+		renewing: map[tables.RouterID]time.Time{},
 	}
 }
 

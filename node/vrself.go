@@ -83,6 +83,7 @@ func newSelfhood(l *loop) *selfhood {
 		Router: l.n.self.Router, Site: e.Site, Declared: l.declaredKind(), Endpoints: l.settings.Endpoints,
 		Random: s.random,
 	}
+	c.Others = len(l.store.Snapshot().Enrolments()) > 1
 	if l.n.self.boot > 1 {
 		c.Used = l.now // the process before may have sent just now
 	}

@@ -32,10 +32,15 @@ func (c *conn) choose(now time.Time) {
 	if !leads && (!sends || !c.busy(now)) {
 		return
 	}
+	// A relayed way is as fast as a stream and needs less; but over it a regular peer could be no relay for us.
+	streamed := path.KindOf(c.endpoint) == path.Streamed && c.regular()
 	var candidates []path.Candidate
 	var demand int64
 	for _, w := range ps.list {
 		if w.shuns(now) && w.addr != c.endpoint {
+			continue
+		}
+		if streamed && path.KindOf(w.addr) == path.Relayed {
 			continue
 		}
 		cand := path.Candidate{
@@ -147,7 +152,10 @@ func (c *conn) onUse(now time.Time, from netip.AddrPort, u frame.Use) {
 		w = c.addWay(now, from, false)
 		w.in += challengeBytes // at least as long as what brought it
 	}
-	if w.validated() && now.Sub(w.heard) < wayForget && !w.shuns(now) {
+	if w.shuns(now) {
+		return // it takes what the leader sends, not what we do: each side keeps to what works for it
+	}
+	if w.validated() && now.Sub(w.heard) < wayForget {
 		c.move(now, from)
 		c.put(frame.Used{Order: u.Order}.Append(nil))
 		return

@@ -53,6 +53,7 @@ type Config struct {
 type Peer struct {
 	Link      tables.LinkKey
 	Endpoints []netip.AddrPort // paths of any kind, best first
+	Regular   bool             // it may be a relay itself: for that our link with it must not be relayed
 	Reachable bool             // it says that it can be reached directly: relays wait until it has not answered
 }
 

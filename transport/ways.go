@@ -161,7 +161,7 @@ func (c *conn) sawSource(now time.Time, from netip.AddrPort, n int, moves bool) 
 		w.tries, w.next = 0, now // it still sends: ask again
 	}
 	w.in += n
-	if moves && (!w.validated() || c.liveness.quiet(now)) {
+	if moves && (!w.validated() || c.liveness.quiet(now)) && !w.shuns(now) {
 		// A way that we know is followed only when the one in use is silent: a packet may be late, and
 		// who chooses says so with a use frame.
 		w.roamed = true
@@ -276,11 +276,20 @@ func (c *conn) onChallenged(now time.Time, from netip.AddrPort, answer frame.Cha
 // shortcut reports whether a way that has just been validated is taken without further measurement: it is direct, and
 // the one in use is not, nor is anything known of that one's bandwidth that would speak for it.
 func (c *conn) shortcut(now time.Time, to netip.AddrPort) bool {
+	if path.KindOf(c.endpoint) == path.Relayed && path.KindOf(to) != path.Relayed && c.regular() {
+		return true
+	}
 	if path.KindOf(to) != path.Direct || path.KindOf(c.endpoint) == path.Direct {
 		return false
 	}
 	w := c.way(c.endpoint)
 	return w == nil || w.there.Measure(now).Rate.Kind != path.RateEstimate
+}
+
+// regular reports whether the peer may be a relay for us, which it is over any but a relayed way.
+func (c *conn) regular() bool {
+	peer, ok := c.links.cfg.Peer(c.router)
+	return ok && peer.Regular
 }
 
 // move makes a way the one that is used.

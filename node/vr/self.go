@@ -20,6 +20,9 @@ type Config struct {
 	// Used is when an earlier process last sent from our port, zero if none did: what it sent to may
 	// still have a filter open.
 	Used time.Time
+	// Others says that there are other VRs. Then a VR that none of them sees by UDP has no reason to think that
+	// they could; one that is alone waits for the first to call.
+	Others bool
 	// Proven are the endpoints at which an earlier process was reached: seen at one of them again, a VR
 	// is taken for what it was until a round says otherwise.
 	Proven []netip.AddrPort
@@ -330,6 +333,9 @@ func (s *Self) judge() Verdict {
 		return v
 	}
 	v.Kind, v.Confirmed, v.Reason = f.judge()
+	if f.result == unasked && f.sight.class == classNone && s.config.Others && len(s.config.Proven) == 0 {
+		v.Kind = Limited
+	}
 	if !f.seen && f.sight.class != classNone {
 		v.Confirmed = false
 		v.Reason = "no linked VR sees us; before: " + v.Reason

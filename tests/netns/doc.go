@@ -9,6 +9,6 @@
 // fails: namespaces and processes are held by the test's own threads.
 //
 // The tests need root and are skipped, loudly, without it; they fail instead if VINE_NETNS is 1.
-// VINE_NIGHT=1 makes the long ones whole, VINE_MATRIX=1 runs other tests that need limited VRs. Only tests
+// VINE_NIGHT=1 makes the long ones whole. Only tests
 // may import the package.
 package netns

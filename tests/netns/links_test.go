@@ -40,14 +40,6 @@ func links(t testing.TB, s *netns.Site) map[string]link {
 	return byPeer
 }
 
-// limitedVRs skips the test unless VINE_MATRIX=1: it needs what lets limited VRs take part.
-func limitedVRs(t *testing.T) {
-	t.Helper()
-	if os.Getenv("VINE_MATRIX") == "" {
-		t.Skip("SKIPPED, NOT TESTED: needs limited VRs and queue-VRs; VINE_MATRIX=1 runs it")
-	}
-}
-
 func night() bool { return os.Getenv("VINE_NIGHT") != "" }
 
 // A relayedPair is two sites that only a queue-VR joins, and the queue-VRs there are.
@@ -60,7 +52,6 @@ type relayedPair struct {
 // relayed makes the pair, with a ping between the first hosts.
 func relayed(t *testing.T) *relayedPair {
 	t.Helper()
-	limitedVRs(t)
 	f := netns.New(t)
 	p := &relayedPair{f: f, queues: map[string]netns.QueueVR{}}
 	for range 2 {

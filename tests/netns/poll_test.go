@@ -15,7 +15,6 @@ import (
 // dissertation table 3-3 that polls, exchange pings through a queue-VR: none is lost, also while stream connections are
 // renewed, and none waits much longer than the interval.
 func TestPollModes(t *testing.T) {
-	limitedVRs(t)
 	const interval = 100 * time.Millisecond
 	const tables = "[authority]\nauto_admit = \"open\"\n[queue]\nmode = %q\ninterval = \"100ms\"\n"
 	for _, mode := range []struct {
@@ -55,7 +54,7 @@ func TestPollModes(t *testing.T) {
 			if p.Received != p.Sent {
 				t.Errorf("%d of %d pings answered", p.Received, p.Sent)
 			}
-			if p.Avg < interval/2 {
+			if p.Avg < interval/4 {
 				t.Errorf("a ping takes %v: nothing waits for a poll", p.Avg)
 			}
 			if moved := strings.Count(a.VR.Output(), "peer moved"); mode.name == "tcp-poll" && moved < 3 {

@@ -331,7 +331,7 @@ func TestRefused(t *testing.T) {
 		{"frame-train", with("frame-train", 3+7, 0), frame.ErrValue},    // of none
 		{"frame-train", with("frame-train", 3+8, 1), frame.ErrReserved}, // padding
 		{"frame-train", with("frame-train", 59, 1), frame.ErrReserved},
-		{"frame-attach", with("frame-attach", 3+4, 2), frame.ErrValue},
+		{"frame-attach", with("frame-attach", 3+4, 3), frame.ErrValue},
 		{"frame-attached", with("frame-attached", 3+4, 2), frame.ErrValue},
 		{"frame-dial-for", with("frame-dial-for", 3+11, 0), frame.ErrValue}, // router 0
 		{"gossip-dial-back", with("gossip-dial-back", 0, 0xd3), frame.ErrType},
