@@ -171,18 +171,27 @@ func TestCollapse(t *testing.T) {
 }
 
 // TestShift lets paced cross traffic of 30 % begin under a greedy flow that has run for 20 s, and end 20 s later.
-// Within seven seconds the estimate is within 15 % of what the flow gets now, and stays there.
+// Within eight seconds the estimate is within 15 % of what the flow gets now, and stays there.
 func TestShift(t *testing.T) {
 	for _, mbits := range []float64{10, 100} {
 		for _, rtt := range []time.Duration{10 * time.Millisecond, 40 * time.Millisecond} {
-			for _, random := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%vM/%v/random=%v", mbits, rtt, random), func(t *testing.T) {
+			// Another flow: ours ends and one begins at the same time, so that one window shows neither.
+			for _, another := range []bool{false, true} {
+				if another && rtt > 10*time.Millisecond {
+					continue // it takes ten seconds to fill the path, which says nothing before
+				}
+				t.Run(fmt.Sprintf("%vM/%v/another=%v", mbits, rtt, another), func(t *testing.T) {
 					m := newModel(mbits*1e6, rtt, 50*time.Millisecond, 3)
 					m.idle(warmUp)
 					m.run(warmUp)
-					m.tcp(true, false)
+					flow := m.tcp(true, false)
 					m.run(20 * time.Second)
-					m.paced(0.3*mbits*1e6, false, random, m.now+20*time.Second)
+					if another {
+						flow.stopped = true
+						m.run(200 * time.Millisecond)
+						m.tcp(true, false)
+					}
+					m.paced(0.3*mbits*1e6, false, true, m.now+20*time.Second)
 					for i := range 40 {
 						m.run(time.Second)
 						want := mbits * 1e6 * inner / (inner + overhead)

@@ -209,40 +209,47 @@ func (e *Estimator) oldest(now time.Time) (oldest int) {
 }
 
 // shift looks for the moment at which the rate of full windows changed: of all cuts through them the one where
-// the means before and after are the most apart, in units of their own spread (Student's t; to try every cut is the
-// likelihood ratio test for one change of a mean, as Hinkley: "Inference about the change-point in a sequence of
-// random variables", Biometrika 1970). If they are apart by shiftSigns and by shiftShare, what is before is
-// forgotten. Windows that are not full have no say: a flow that cut its rate is no change of the path.
+// the means before and after are the most apart, in units of their standard error (to try every cut is the test of
+// Hinkley: "Inference about the change-point in a sequence of random variables", Biometrika 1970). If they are apart
+// by shiftSigns and by shiftShare, what is before is forgotten. Windows that are not full have no say: a flow that
+// cut its rate is no change of the path. The spread is that of absolute deviations, not of squares: in one of the
+// windows a flow has just begun or was paused, and that one must not hide the change.
 func (e *Estimator) shift(now time.Time) {
 	var rates [windowsKept]float64 // of full windows, the newest first
 	var at [windowsKept]time.Time
-	n, all, squares := 0, 0.0, 0.0
+	n := 0
 	for i := range e.oldest(now) + 1 {
 		if v := e.newest(i); v.full {
 			rates[n], at[n] = float64(v.bits()), v.at
-			all, squares = all+rates[n], squares+rates[n]*rates[n]
 			n++
 		}
 	}
-	best, cut, sum := float64(shiftSigns*shiftSigns), 0, 0.0
-	for k := 1; k < n; k++ {
-		sum += rates[k-1]
-		if k < shiftAfter || n-k < shiftBefore {
+	best, cut := shiftSigns, 0
+	for k := shiftAfter; k <= n-shiftBefore; k++ {
+		after, offAfter := spread(rates[:k])
+		before, offBefore := spread(rates[k:n])
+		d := math.Abs(after - before)
+		if d < shiftShare*before {
 			continue
 		}
-		a, b := float64(k), float64(n-k)
-		after, earlier := sum/a, (all-sum)/b
-		d := after - earlier
-		if math.Abs(d) < shiftShare*earlier {
-			continue
-		}
-		// The spread within both parts, of windows each.
-		spread := max(squares-a*after*after-b*earlier*earlier, 0)/float64(n-2) + shiftNoise*shiftNoise*earlier*earlier
-		if t := d * d / (spread * (1/a + 1/b)); t > best {
+		// Of normal noise the standard deviation is sqrt(pi/2) of the mean absolute one.
+		off := math.Sqrt(math.Pi/2)*(offAfter+offBefore)/float64(n-2) + shiftNoise*before
+		if t := d / (off * math.Sqrt(1/float64(k)+1/float64(n-k))); t > best {
 			best, cut = t, k
 		}
 	}
 	if cut > 0 {
 		e.changed = at[cut-1].Add(-1)
 	}
+}
+
+// spread returns the mean, and the sum of what is between it and each.
+func spread(rates []float64) (mean, off float64) {
+	for _, r := range rates {
+		mean += r / float64(len(rates))
+	}
+	for _, r := range rates {
+		off += math.Abs(r - mean)
+	}
+	return mean, off
 }
