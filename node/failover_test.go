@@ -217,13 +217,14 @@ func TestLossyDirectPath(t *testing.T) {
 			w.Net.SetPath(b.Host, c.Host, transporttest.Path{Latency: transporttest.LatencyDefault, Loss: x.loss})
 			changes, first, last := watch(2 * time.Minute)
 			t.Logf("%v lost: left after %v, %d changes, %s", x.loss, first, changes, last)
-			if last != "relayed" || changes != 1 || first > x.leave {
+			// At 5 % a train of 64 arrives whole once in 27 times, and may call the link back once in this time.
+			if calm := changes == 1 && last == "relayed"; !calm && (x.loss > 0.1 || changes > 3) || changes == 0 || first > x.leave {
 				t.Errorf("%v lost: left after %v, %d changes, %s", x.loss, first, changes, last)
 			}
 			w.Net.SetPath(b.Host, c.Host, transporttest.Path{Latency: transporttest.LatencyDefault})
 			changes, first, last = watch(12 * time.Minute)
 			t.Logf("healed: back after %v, %d changes, %s", first, changes, last)
-			if last != "direct" || changes != 1 {
+			if last != "direct" || changes > 1 {
 				t.Errorf("%v lost, then healed: back after %v, %d changes, %s", x.loss, first, changes, last)
 			}
 		})
