@@ -178,7 +178,7 @@ func TestLossyDirectPath(t *testing.T) {
 	for _, x := range []struct {
 		loss  float64
 		leave time.Duration
-	}{{0.5, 10 * time.Second}, {0.05, time.Minute}} {
+	}{{0.5, 12 * time.Second}, {0.05, time.Minute}} {
 		inWorld(t, 75, func(t *testing.T, w *nodetest.World) {
 			a := w.Found("a")
 			b, c := w.Join("b", a), w.Join("c", a)

@@ -55,6 +55,9 @@ func (c *conn) choose(now time.Time) {
 			r := c.report()
 			c.came.note(r.Highest, r.Packets)
 			cand.Measure.Loss = max(cand.Measure.Loss, c.came.loss())
+			if leads && cand.Measure.Loss >= exploreLoss {
+				c.links.emit(Degraded{Router: c.router})
+			}
 			demand = cand.Measure.Used
 		}
 		candidates = append(candidates, cand)

@@ -379,7 +379,7 @@ func (c *conn) dueWays(now time.Time) time.Time {
 	if c.leads() && ps.order > 0 && !ps.used {
 		t = earliest(t, ps.useNext)
 	}
-	if len(ps.list) > 1 && (c.leads() || c.busy(now)) {
+	if (len(ps.list) > 1 || c.busy(now)) && (c.leads() || c.busy(now)) {
 		t = earliest(t, ps.next)
 	}
 	t = earliest(t, ps.tellDue)
@@ -403,7 +403,7 @@ func (c *conn) advanceWays(now time.Time) {
 
 func (c *conn) advanceChoice(now time.Time) {
 	ps := &c.paths
-	if !now.Before(ps.next) && len(ps.list) > 1 {
+	if !now.Before(ps.next) && (len(ps.list) > 1 || c.busy(now)) {
 		c.choose(now)
 	}
 	if c.leads() && ps.order > 0 && !ps.used && !now.Before(ps.useNext) {
