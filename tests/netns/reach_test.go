@@ -26,7 +26,7 @@ type reachMatrix struct {
 	second []*netns.Site // by kind: meets the first of its own kind only
 }
 
-// reachKinds are the kinds of the matrix: all at night, six otherwise; those of the environment variable VINE_KINDS
+// reachKinds are the kinds of the matrix: all at night, five otherwise; those of the environment variable VINE_KINDS
 // if that is set, by their names, with semicolons between.
 func reachKinds(t *testing.T) []netns.Kind {
 	only := os.Getenv("VINE_KINDS")
@@ -35,7 +35,7 @@ func reachKinds(t *testing.T) []netns.Kind {
 	case night() || updating():
 		return netns.Kinds()
 	default:
-		return []netns.Kind{netns.Public, netns.PortRestricted, netns.Symmetric, netns.UDPBlocked, netns.HTTPProxyOnly, netns.IPv6Only}
+		return []netns.Kind{netns.PortRestricted, netns.Symmetric, netns.UDPBlocked, netns.HTTPProxyOnly, netns.IPv6Only}
 	}
 	var list []netns.Kind
 	for name := range strings.SplitSeq(only, ";") {
