@@ -127,6 +127,9 @@ func (l *Links) promote(now time.Time, k *link, s *session, endpoint netip.AddrP
 		k.used = now
 		k.conn.liveness.start(now, l)
 		l.offerKnown(now, k)
+		if k.conn.leads() { // the handshake may have gone over several paths, and the other side have taken another
+			k.conn.paths.order, k.conn.paths.useNext = 1, now
+		}
 		l.emit(Up{Router: k.router, Conn: k.conn.id, Endpoint: endpoint, Initiator: s.Initiator})
 	} else {
 		c := k.conn

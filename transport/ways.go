@@ -161,9 +161,9 @@ func (c *conn) sawSource(now time.Time, from netip.AddrPort, n int, moves bool) 
 		w.tries, w.next = 0, now // it still sends: ask again
 	}
 	w.in += n
-	if moves && (!w.validated() || c.liveness.quiet(now)) && !w.shuns(now) {
+	if moves && (!w.validated() && path.KindOf(from) == path.Direct || c.liveness.quiet(now)) && !w.shuns(now) {
 		// A way that we know is followed only when the one in use is silent: a packet may be late, and
-		// who chooses says so with a use frame.
+		// who chooses says so with a use frame. So is any that is not direct: relays do not roam.
 		w.roamed = true
 	}
 	if w.roamed || !w.validated() {
