@@ -113,7 +113,8 @@ func (c *conn) answer(to netip.AddrPort, frames []byte) {
 	}
 	size := len(frames) + frame.ControlHeaderLen + frame.TagLen
 	w := c.way(to)
-	if !c.links.answersAll && (w == nil || !w.validated() && w.out+size > amplification*w.in) {
+	direct := path.KindOf(to) == path.Direct // of a relay or a stream connection nobody forges the address
+	if !c.links.answersAll && direct && (w == nil || !w.validated() && w.out+size > amplification*w.in) {
 		c.links.counters.Limited++
 		return
 	}
