@@ -387,7 +387,7 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 		n.junk.Add(1) // a VN that encrypts takes nothing in the clear
 		return
 	}
-	if relay, router := path.RelayOf(from); relay != 0 && router != g.router && !n.misnamed {
+	if relay, router := path.RelayOf(from); relay != 0 && router != g.router {
 		n.refused.Add(1) // the relay names another router
 		return
 	}

@@ -152,10 +152,8 @@ type Node struct {
 	// Only tests set these: hostile takes what is to be relayed, instead of passing it on; the others each
 	// take one defence out, to show that its attack then succeeds.
 	hostile   func(r frame.Relay, payload []byte)
-	anyRelay  bool // relay datagrams of any member are taken
 	unmetered bool // what is done for others is not limited
 	anyGossip bool // gossip is relayed whoever's it is, and wherever it goes
-	misnamed  bool // data may come in the name of another router than sealed it
 
 	reach    reachable
 	contacts contacts

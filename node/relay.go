@@ -59,7 +59,7 @@ func (l *receiveLane) relay(in *arrived, b []byte, from netip.AddrPort, i int) {
 		n.hint()
 	}
 	if r.Role == frame.RelayForward {
-		if r.Destination != n.self.Router || r.Source == n.self.Router || r.Source == h.router || !h.mayQueue && !n.anyRelay ||
+		if r.Destination != n.self.Router || r.Source == n.self.Router || r.Source == h.router || !h.mayQueue ||
 			!relayable(r.VN, payload) {
 			n.refused.Add(1)
 			return
