@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -24,6 +25,9 @@ import (
 
 // ErrRefused is wrapped by the error of Join when the federation turned us away.
 var ErrRefused = errors.New("the federation refused")
+
+// ErrNoAnswer is wrapped by the error of Join when the seed was not heard from, at the end of ctx too.
+var ErrNoAnswer = errors.New("no answer")
 
 // Joining says how a new VR joins. Nothing but Seeds is needed.
 type Joining struct {
@@ -96,12 +100,9 @@ func Join(ctx context.Context, j Joining) (Joined, error) {
 		case errors.Is(err, ErrRefused) || errors.Is(err, errPin):
 			return Joined{}, err
 		case ctx.Err() != nil:
-			if last != nil {
-				err = fmt.Errorf("%v: %w: %w", seed, last, ctx.Err())
-			}
-			return Joined{}, err
+			return Joined{}, cut(ctx, cmp.Or(last, fmt.Errorf("%v: %w", seed, err)))
 		}
-		last = err
+		last = fmt.Errorf("%v: %w", seed, err)
 		n.Log.Debug("join conversation ended", "seed", seed, "err", err)
 		if try == 2*len(j.Seeds)-1 && !n.applied { // each address twice: one try in ten fails at 20 % loss
 			return Joined{}, fmt.Errorf("no member answered at %v: %w", j.Seeds, err)
@@ -109,9 +110,17 @@ func Join(ctx context.Context, j Joining) (Joined, error) {
 		select {
 		case <-time.After(joinPause):
 		case <-ctx.Done():
-			return Joined{}, ctx.Err()
+			return Joined{}, cut(ctx, last)
 		}
 	}
+}
+
+// cut is the error of a join that ctx ended: with what had gone wrong until then.
+func cut(ctx context.Context, last error) error {
+	if errors.Is(last, ctx.Err()) {
+		return last
+	}
+	return fmt.Errorf("%w: %w", last, ctx.Err())
 }
 
 // A newcomer is a VR on its way into a federation.
@@ -222,7 +231,7 @@ func (n *newcomer) meet(ctx context.Context, seed netip.AddrPort) error {
 		return n.converse(ctx, seed, seedPatience)
 	}
 	err := n.converse(ctx, seed, datagramPatience)
-	if !errors.Is(err, errNoAnswer) {
+	if !errors.Is(err, ErrNoAnswer) {
 		return err
 	}
 	n.Progress(fmt.Sprintf("no answer from %v by UDP, trying TLS and TCP", seed))
@@ -230,7 +239,7 @@ func (n *newcomer) meet(ctx context.Context, seed netip.AddrPort) error {
 		{Protocol: "tls", Endpoint: netip.AddrPortFrom(seed.Addr(), tlsPort)}, {Protocol: "tcp", Endpoint: seed},
 	}, n.Proxy))
 	if err != nil {
-		return fmt.Errorf("%w by UDP, and none otherwise: %w", errNoAnswer, err)
+		return fmt.Errorf("%w by UDP, and none otherwise: %w", ErrNoAnswer, err)
 	}
 	defer n.Streams.Hangup(at)
 	through := ""
@@ -240,9 +249,6 @@ func (n *newcomer) meet(ctx context.Context, seed netip.AddrPort) error {
 	n.Progress(fmt.Sprintf("connected to %v by %v%s", target.Endpoint, target.Protocol, through))
 	return n.converse(ctx, at, seedPatience)
 }
-
-// errNoAnswer says that a seed did not answer.
-var errNoAnswer = errors.New("no answer")
 
 // converse holds one join conversation with the member at a path. A nil error means that we are
 // enrolled and have what we need.
@@ -279,9 +285,12 @@ func (n *newcomer) converse(ctx context.Context, seed netip.AddrPort, wait time.
 		case <-timer.C:
 		case <-patience.C:
 			if n.stream == 0 {
-				return errNoAnswer
+				return ErrNoAnswer
 			}
 		case <-ctx.Done():
+			if n.stream == 0 {
+				return fmt.Errorf("%w: %w", ErrNoAnswer, ctx.Err())
+			}
 			return ctx.Err()
 		}
 		now = time.Now()
@@ -326,7 +335,11 @@ func (n *newcomer) do(now time.Time, actions []transport.Action) {
 				n.end(errors.Join(errors.New("the member ended the conversation"), a.Err))
 			}
 		case transport.Down:
-			if !n.over {
+			switch {
+			case n.over:
+			case n.stream == 0:
+				n.end(fmt.Errorf("%w: %s", ErrNoAnswer, a.Reason))
+			default:
 				n.end(fmt.Errorf("the conversation ended: %s", a.Reason))
 			}
 		}

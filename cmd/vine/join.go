@@ -98,12 +98,16 @@ func (j joiner) run(ctx context.Context, e *Env) error {
 		State: dir, Socket: socket, Streams: underlay.NewStreams(underlay.StreamsConfig{Rand: e.Rand, Log: e.log()}), Proxy: proxyOf(c), Seeds: seeds, Pin: j.seed.pin, Name: j.name, Site: j.site, Token: token,
 		Rand: e.Rand, Log: e.log(), Progress: func(text string) { e.say("%s", clean(text)) },
 	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("not admitted within %s: %w", j.timeout, err)
+	}
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return hinted(fmt.Errorf("not admitted within %s: %w", j.timeout, err), "the same command goes on with the same identity; an administrator may run `vine pending` meanwhile")
+	case err == nil:
 	case errors.Is(err, node.ErrRefused) || errors.Is(err, context.Canceled):
 		return err
-	case err != nil:
+	case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, node.ErrNoAnswer):
+		return hinted(err, "the same command goes on with the same identity; an administrator may run `vine pending` meanwhile")
+	default:
 		return hinted(err, "check that the seed's VR runs, that its UDP port, or TCP port 443, is open, that it is not a limited VR itself, and that it lets newcomers ask (joinable = true)")
 	}
 	if edit != nil {
