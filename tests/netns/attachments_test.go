@@ -18,6 +18,7 @@ import (
 // two attachments with a TUN device and a routing table each; every host reaches the other of its
 // own VN and nobody else.
 func TestSameAddressesTwice(t *testing.T) {
+	waits(t)
 	f := netns.New(t)
 	a := f.AddSite(t, netns.SiteOption{})
 	second := netnstest.NewLAN(t, a.Namespace, "lan1", 101, 1)

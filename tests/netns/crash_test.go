@@ -13,6 +13,7 @@ import (
 
 // TestCrash: kill -9 of a VR and its restart, and what is on the wire meanwhile.
 func TestCrash(t *testing.T) {
+	waits(t)
 	f := grid(t, 3, netns.SiteOption{})
 	a, b, c := f.Sites[0], f.Sites[1], f.Sites[2]
 	space := netns.VineJSON[status](t, a, "status").Space

@@ -15,6 +15,7 @@ import (
 // to communicate to a host in DomainC, packets will be dropped by VRs, as there is no matching entry
 // in GNDT-VN1 and GNDT-VN2."
 func TestFigure310(t *testing.T) {
+	waits(t)
 	f := netns.New(t)
 	var domains [3]*netns.Site
 	for i := range domains {

@@ -13,6 +13,7 @@ import (
 // TestFlow: what measures failover sees losses, gaps, reordering and broken connections, and none where
 // there are none. No ViNe is in it: the VRs' machines talk to each other.
 func TestFlow(t *testing.T) {
+	waits(t)
 	f := netns.New(t)
 	a, b := f.AddSite(t, netns.SiteOption{}), f.AddSite(t, netns.SiteOption{})
 	q := netns.QueueVR{Site: b}

@@ -13,6 +13,7 @@ import (
 
 // TestImpairedNetwork: a federation whose one site is behind a bad line from the start.
 func TestImpairedNetwork(t *testing.T) {
+	waits(t)
 	f := netns.New(t)
 	a := enrol(t, f, netns.SiteOption{})
 	b := f.AddSite(t, netns.SiteOption{Middle: true})

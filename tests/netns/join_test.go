@@ -17,6 +17,10 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(netns.Main(m)) }
 
+// waits lets a test that waits more than it works run beside others of its kind, after all that measure a
+// machine of their own.
+func waits(t *testing.T) { t.Parallel() }
+
 // grid makes a federation of n sites that run, each with hosts hosts set up, all in one VN "blue".
 func grid(t *testing.T, n int, o netns.SiteOption) *netns.Federation {
 	t.Helper()
@@ -78,6 +82,7 @@ func sameFile(t *testing.T, a, b string) {
 
 // TestThreeSites: three sites that know only a seed's address carry what stock programs send.
 func TestThreeSites(t *testing.T) {
+	waits(t)
 	netnstest.Require(t, "curl", "iperf3", "ssh", "scp")
 	f := netns.New(t)
 	a := enrol(t, f, netns.SiteOption{Hosts: 2})

@@ -65,6 +65,7 @@ func (o outside) addresses(s *netns.Site) [2]netip.Addr {
 
 // TestKinds measures what each kind of site does to plain sockets. No ViNe is in it.
 func TestKinds(t *testing.T) {
+	waits(t)
 	if len(natures) != len(netns.Kinds()) {
 		t.Fatalf("%d kinds are expected something of, of %d", len(natures), len(netns.Kinds()))
 	}

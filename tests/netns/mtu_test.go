@@ -16,6 +16,7 @@ import (
 // configuration says, so what is larger does not arrive. Our handshakes are 1,228 bytes with their headers;
 // where these would not fit the links are wider, and a counter holds the data to the MTU.
 func TestUnderlayMTU(t *testing.T) {
+	waits(t)
 	for _, mtu := range []int{1280, 1124} {
 		t.Run(fmt.Sprint(mtu), func(t *testing.T) {
 			f := netns.New(t)

@@ -15,6 +15,7 @@ import (
 // dissertation table 3-3 that polls, exchange pings through a queue-VR: none is lost, also while stream connections are
 // renewed, and none waits much longer than the interval.
 func TestPollModes(t *testing.T) {
+	waits(t)
 	const interval = 100 * time.Millisecond
 	const tables = "[authority]\nauto_admit = \"open\"\n[queue]\nmode = %q\ninterval = \"100ms\"\n"
 	for _, mode := range []struct {

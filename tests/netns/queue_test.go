@@ -79,6 +79,7 @@ const noReturn = 30 * time.Second
 
 // TestQueuePaused: the queue-VR's process stands still for five seconds; nobody sends an error.
 func TestQueuePaused(t *testing.T) {
+	waits(t)
 	p := relayed(t)
 	q := p.carrying(t)
 	flow := netns.StartFlow(t, p.a.Host(t, 0), p.b.Host(t, 0), flowRate)
@@ -101,12 +102,14 @@ func TestQueuePaused(t *testing.T) {
 
 // TestQueueLoses: the queue-VR's wire loses every other packet.
 func TestQueueLoses(t *testing.T) {
+	waits(t)
 	p := relayed(t)
 	p.degrades(t, "50 % loss", flowRate, func(q netns.QueueVR) { q.Lose(t, 50) }, func(q netns.QueueVR) { q.Lose(t, 0) })
 }
 
 // TestQueueShaped: the queue-VR's wire carries 100 kbit/s, the flow makes more than twice that.
 func TestQueueShaped(t *testing.T) {
+	waits(t)
 	p := relayed(t)
 	p.degrades(t, "shaped to 100 kbit/s", flowRate, func(q netns.QueueVR) { q.Shape(t, 100) }, func(q netns.QueueVR) { q.Shape(t, 0) })
 }
@@ -145,6 +148,7 @@ func (p *relayedPair) degrades(t *testing.T, what string, rate int, bad, good fu
 // TestDrain: `vine drain` empties a queue-VR that carries 1,000 packets per second each way, and none is lost,
 // even if the VR goes afterwards.
 func TestDrain(t *testing.T) {
+	waits(t)
 	p := relayed(t)
 	q := p.carrying(t)
 	flow := netns.StartFlow(t, p.a.Host(t, 0), p.b.Host(t, 0), 1000)

@@ -16,6 +16,7 @@ const strict = "[authority]\nauto_admit = \"invite\"\n"
 // TestSeedDies: a seed that is not the authority dies within a second of the last join, which was
 // by invite; the others find each other, and a fourth joins through another member.
 func TestSeedDies(t *testing.T) {
+	waits(t)
 	f := netns.New(t)
 	o := netns.SiteOption{Tables: strict}
 	authority := enrol(t, f, o)

@@ -33,6 +33,7 @@ func stockSerf(t *testing.T) string {
 
 // TestStockSerf: the stock serf command reads everything and changes nothing.
 func TestStockSerf(t *testing.T) {
+	waits(t)
 	f := netns.New(t)
 	serf := stockSerf(t)
 	for range 3 {

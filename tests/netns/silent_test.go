@@ -19,6 +19,7 @@ const firstPath = 5 * time.Second
 
 // TestSilentUDP: where UDP is dropped silently a VR joins, and later starts, without waiting long for it.
 func TestSilentUDP(t *testing.T) {
+	waits(t)
 	f := netns.New(t)
 	founder := enrol(t, f, netns.SiteOption{Tables: netns.Streams})
 	for _, kind := range []netns.Kind{netns.UDPBlocked, netns.Only443, netns.HTTPProxyOnly, netns.SOCKSOnly} {
@@ -48,6 +49,7 @@ func TestSilentUDP(t *testing.T) {
 
 // TestBadProxies: a proxy that is none, or that refuses, is named in what vine says; so it is if it hangs.
 func TestBadProxies(t *testing.T) {
+	waits(t)
 	f := netns.New(t)
 	founder := enrol(t, f, netns.SiteOption{Tables: netns.Streams})
 	for _, bad := range []struct {
@@ -115,6 +117,7 @@ func answer(t *testing.T, ns *netnstest.Namespace, at netip.AddrPort, text strin
 // joins and then finds the rest of the federation, or is told what is the matter; where not, vine says what may
 // be the matter.
 func TestLimitedSeed(t *testing.T) {
+	waits(t)
 	f := netns.New(t)
 	founder := enrol(t, f, netns.SiteOption{Tables: netns.Streams})
 	for _, kind := range []netns.Kind{netns.FullCone, netns.PortRestricted} {
