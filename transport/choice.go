@@ -197,6 +197,15 @@ func (c *conn) tellCandidates(now time.Time) {
 	}
 }
 
+// tellAnew has the candidates told again, to a peer that has forgotten them.
+func (c *conn) tellAnew(now time.Time) {
+	ps := &c.paths
+	ps.listed, ps.told, ps.tells = time.Time{}, time.Time{}, 0
+	if path.KindOf(c.endpoint) != path.Direct {
+		ps.tellDue = now
+	}
+}
+
 // onCandidates takes where the peer may be found. It is a member whose word we take only as a hint of
 // where to ask: at most waysMax addresses, each asked challengeTries times.
 func (c *conn) onCandidates(now time.Time, f frame.Candidates) {

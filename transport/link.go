@@ -146,11 +146,13 @@ func (l *Links) promote(now time.Time, k *link, s *session, endpoint netip.AddrP
 			}
 			c.peerEpoch = s.peerEpoch
 			c.resetNumbers()
+			c.tellAnew(now)
 		}
 		l.emit(Rekeyed{Router: k.router, Conn: c.id, Restarted: restarted})
 	}
 	k.conn.heard(now, k, k.conn.endpoint)
 	k.good = k.conn.endpoint
+	k.conn.told = netip.AddrPort{} // once a session, for the frame may be lost
 	k.conn.observe()
 	if s.Initiator {
 		// The peer uses the session only once it has heard from us in it.

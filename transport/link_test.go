@@ -411,6 +411,24 @@ func TestRestartResetsStreams(t *testing.T) {
 	}
 }
 
+// A peer that restarts is told again where it is seen, by a link that has not moved.
+func TestRestartedIsObserved(t *testing.T) {
+	w := newWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	w.connect(a, b)
+	w.run(time.Second)
+	b.start()
+	b.observed = nil
+	b.do(b.links.Dial(b.clock(), 1))
+	w.run(time.Second)
+	if len(a.downs) > 0 {
+		t.Fatal("the link went down")
+	}
+	if len(b.observed) == 0 || b.observed[0].Endpoint != b.addr {
+		t.Errorf("it was told %v, want %v", b.observed, b.addr)
+	}
+}
+
 func TestRevoked(t *testing.T) {
 	w := newWorld(t, 2)
 	a, b := w.nodes[0], w.nodes[1]
