@@ -54,6 +54,7 @@ var rooms = map[string]room{
 	"node/control":             {imports: "tables", homes: "golang.org/x/sys golang.org/x/net"},
 	"node/forward":             {pure: true, imports: "tables tables/fib"},
 	"node/relay":               {pure: true, imports: "tables"},
+	"node/segment":             {pure: true},
 	"node/state":               {homes: "golang.org/x/sys"},
 	"node/vr":                  {pure: true, imports: "tables"},
 	"tests/impair":             {homes: "golang.org/x/sys"},
