@@ -89,7 +89,7 @@ func (f *Finisher) Start(p Packet) bool {
 		if p.GSOSize == 0 {
 			f.single = p.Bytes
 		}
-		return p.GSOSize == 0
+		return p.GSOSize == 0 && len(p.Bytes) > 0
 	}
 	if len(p.Bytes) > LengthMax {
 		return false

@@ -38,6 +38,9 @@ func fits(n, size int, at Position) bool {
 // Open reports whether there is a run.
 func (r *Run) Open() bool { return r.n > 0 }
 
+// Len returns the bytes of the open run; zero if there is none.
+func (r *Run) Len() int { return r.n }
+
 // Room returns an empty slice at the place where a next segment of length bytes, headers included, is to be opened. It
 // fails if the run has ended or the segment has no room. After it comes Keep or Undo.
 func (r *Run) Room(length int) ([]byte, bool) {

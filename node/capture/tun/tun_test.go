@@ -71,8 +71,8 @@ func TestNameAndMTUAreTheKernels(t *testing.T) {
 	}
 }
 
-// "FD_CLOEXEC: the descriptor is closed in a child that runs another program" is what water lacks:
-// no child may inherit the tunnel.
+// "FD_CLOEXEC: the descriptor is closed in a child that runs another program" no child
+// may inherit the tunnel.
 func TestCloseOnExec(t *testing.T) {
 	_, d := open(t)
 	var flags int
@@ -99,6 +99,17 @@ func TestCloseOnExec(t *testing.T) {
 	if out := list(); !strings.Contains(out, "/dev/net/tun") {
 		t.Errorf("without close-on-exec the child should have the tunnel open:\n%s", out)
 	}
+}
+
+// tunFDs returns this process's descriptors of /dev/net/tun.
+func tunFDs() (fds []string) {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && target == "/dev/net/tun" {
+			fds = append(fds, e.Name())
+		}
+	}
+	return fds
 }
 
 func TestFailedOpenLeavesNothing(t *testing.T) {
@@ -152,9 +163,9 @@ func TestAdvice(t *testing.T) {
 func TestInterfaceTakenAway(t *testing.T) {
 	ns, d := open(t)
 	ns.Run(t, "ip link del "+d.Name())
-	bufs, sizes := [][]byte{make([]byte, testMTU)}, []int{0}
+	bufs, got := [][]byte{make([]byte, testMTU)}, make([]capture.Packet, 1)
 	for {
-		n, err := d.ReadBatch(bufs, sizes)
+		n, err := d.ReadBatch(bufs, got)
 		if err == nil && n > 0 {
 			continue // a router solicitation sent before
 		}
@@ -169,11 +180,11 @@ func TestWriteWhileDown(t *testing.T) {
 	ns, d := open(t)
 	ns.Run(t, "ip link set "+d.Name()+" down")
 	pkt := capturetest.AppendUDP(nil, netip.AddrPortFrom(capturetest.Remote4, 1), netip.MustParseAddrPort("10.192.1.5:2"), nil)
-	if n, err := d.WriteBatch([][]byte{pkt, pkt}); n != 0 || err == nil || errors.Is(err, net.ErrClosed) {
+	if n, err := d.WriteBatch(capture.Packets(pkt, pkt)); n != 0 || err == nil || errors.Is(err, net.ErrClosed) {
 		t.Errorf("WriteBatch = %d, %v", n, err)
 	}
 	ns.Run(t, "ip link set "+d.Name()+" up")
-	if n, err := d.WriteBatch([][]byte{pkt}); n != 1 || err != nil {
+	if n, err := d.WriteBatch(capture.Packets(pkt)); n != 1 || err != nil {
 		t.Errorf("WriteBatch after up = %d, %v", n, err)
 	}
 }
@@ -190,14 +201,14 @@ func TestPacketPathDoesNotAllocate(t *testing.T) {
 	}
 	defer func() { _ = conn.Close() }()
 	to := netip.AddrPortFrom(capturetest.Remote4, 9)
-	pkts := [][]byte{capturetest.AppendUDP(nil, to, netip.MustParseAddrPort("10.192.1.5:4001"), []byte("in"))}
-	bufs, sizes := [][]byte{make([]byte, testMTU), make([]byte, testMTU)}, make([]int, 2)
+	pkts := capture.Packets(capturetest.AppendUDP(nil, to, netip.MustParseAddrPort("10.192.1.5:4001"), []byte("in")))
+	bufs, got := [][]byte{make([]byte, testMTU), make([]byte, testMTU)}, make([]capture.Packet, 2)
 	payload := []byte("out")
 	allocs := testing.AllocsPerRun(200, func() {
 		if _, err := conn.WriteToUDPAddrPort(payload, to); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.ReadBatch(bufs, sizes); err != nil {
+		if _, err := d.ReadBatch(bufs, got); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := d.WriteBatch(pkts); err != nil {
