@@ -2,9 +2,14 @@ package segment
 
 import "encoding/binary"
 
+// udpSegmentsMax is UDP_MAX_SEGMENTS of Linux before 6.9; later kernels take twice as many.
+const udpSegmentsMax = 64
+
 // A Run is segments of one super-packet on their way to be it again. The first lies at the begin of some room, and the
 // payload of each other is opened right behind what is there: its headers then lie for a moment over the end of the payload
 // before, which is saved and put back.
+//
+// A run of UDP has no more segments than a kernel takes from us; the next one opens another run.
 type Run struct {
 	buf   []byte // begins with the first segment's headers
 	n     int    // bytes of it that are the packet; zero: no run is open
@@ -45,7 +50,7 @@ func (r *Run) Len() int { return r.n }
 // fails if the run has ended or the segment has no room. After it comes Keep or Undo.
 func (r *Run) Room(length int) ([]byte, bool) {
 	at := r.n - r.l.head
-	if r.n == 0 || r.ended || length <= r.l.head || at+length > min(len(r.buf), LengthMax) {
+	if r.n == 0 || r.ended || r.l.proto == protoUDP && r.count == udpSegmentsMax || length <= r.l.head || at+length > min(len(r.buf), LengthMax) {
 		return nil, false
 	}
 	copy(r.saved[:], r.buf[at:r.n])

@@ -315,7 +315,7 @@ func (d *Device) WriteBatch(pkts []capture.Packet) (int, error) {
 type writer struct {
 	step   func(fd uintptr) bool
 	vnet   bool
-	broken bool // this kernel refuses super-packets that are right
+	broken [8]bool // kinds of super-packets (gso_type) that this kernel refuses though they are right
 	header [segment.VnetLen]byte
 	vector [2]unix.Iovec
 	pkts   []capture.Packet
@@ -351,15 +351,16 @@ func (w *writer) drain(fd uintptr) bool {
 // packet writes one packet, in one call if the kernel takes it so. After EAGAIN and EINTR it is called with the same again.
 //
 // Kernels with a fault take a header that is right for EINVAL (6.6.44 and others of that month, for a tail shorter than
-// gso_size): then the segments go one by one, and so they do from then on.
+// gso_size), and UDP needs Linux 6.2: then the segments go one by one, and so they do from then on for this kind.
 func (w *writer) packet(fd int, p capture.Packet) error {
 	if w.rest != nil {
 		return w.finished(fd)
 	}
-	if w.vnet && (p.GSOSize == 0 || !w.broken) {
-		if len(p.Bytes) == 0 || !segment.ToVnet(&w.header, p) {
-			return unix.EINVAL
-		}
+	if len(p.Bytes) == 0 || !segment.ToVnet(&w.header, p) {
+		return unix.EINVAL
+	}
+	kind := w.header[1] & 7
+	if w.vnet && !w.broken[kind] {
 		_, err := transfer(unix.SYS_WRITEV, fd, &w.vector, w.header[:], p.Bytes)
 		if p.GSOSize == 0 || !errors.Is(err, unix.EINVAL) {
 			return err
@@ -372,7 +373,7 @@ func (w *writer) packet(fd int, p capture.Packet) error {
 	w.rest, _ = w.finisher.Next()
 	err := w.finished(fd)
 	if err == nil && w.vnet && p.GSOSize != 0 {
-		w.broken = true // its segments are fine
+		w.broken[kind] = true // its segments are fine
 	}
 	return err
 }
