@@ -2,6 +2,7 @@ package underlay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -119,10 +120,14 @@ func (c *stream) way() string {
 	return fmt.Sprintf("dial %s %v through proxy %s", c.protocol, c.remote, c.proxy)
 }
 
-// reason returns why ctx ended, if it did, for then err is only what that did to the connection.
+// reason returns why ctx ended, if it did, for then err is only what that did to the connection. What was dialled
+// the caller says.
 func reason(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if op := new(net.OpError); errors.As(err, &op) && op.Op == "dial" {
+		return op.Err
 	}
 	return err
 }
