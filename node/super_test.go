@@ -228,8 +228,16 @@ func TestHostileRun(t *testing.T) {
 	send(segment.First, 1000, one(netip.MustParseAddr("10.192.2.9"), hostB4)) // a foreign source
 	send(segment.Mid, 1000, one(netip.MustParseAddr("10.192.2.9"), hostB4))
 	send(segment.First, 8, inner(hostA4, hostB4, 28, true)) // nothing in it
+	seeded := capture.Packet{Bytes: inner(hostA4, hostB4, 100, true), Partial: true}
+	segment.Seed(seeded.Bytes)
+	lied := bytes.Clone(seeded.Bytes)
+	lied[26] ^= 0x55 // the sum of the pseudo-header is made here, whatever the peer says
+	send(segment.Single, 0, lied)
 	p.receive.step(n)
-	sameWire(t, wire(t, p.far.all), [][]byte{good})
+	if last := p.far.all[len(p.far.all)-1]; !bytes.Equal(last.Bytes, seeded.Bytes) {
+		t.Errorf("the peer's sum was taken: %x", last.Bytes)
+	}
+	sameWire(t, wire(t, p.far.all), [][]byte{good, wire(t, []capture.Packet{seeded})[0]})
 	if h, s := p.b.drops[forward.DropHeader].Load(), p.b.drops[forward.DropForeignSource].Load(); h != 5 || s != 2 {
 		t.Errorf("%d malformed, %d foreign; want 5 and 2", h, s)
 	}

@@ -403,13 +403,20 @@ func TestRunRefuses(t *testing.T) {
 	mid, _, _ := c.Next()
 	mid = bytes.Clone(mid)
 	for name, spoil := range map[string]func(s []byte) []byte{
-		"source":       func(s []byte) []byte { s[15] ^= 1; return s },
-		"port":         func(s []byte) []byte { s[21] ^= 1; return s },
-		"sequence":     func(s []byte) []byte { s[27] ^= 1; return s },
-		"length":       func(s []byte) []byte { return s[:len(s)-1] },
-		"short":        func(s []byte) []byte { s = s[:len(s)-1]; l, _ := parse(first); l.setLength(s); return s },
-		"protocol":     func(s []byte) []byte { s[9] = 17; return s },
-		"header":       func(s []byte) []byte { s[32] += 0x10; return s },
+		"source":   func(s []byte) []byte { s[15] ^= 1; return s },
+		"port":     func(s []byte) []byte { s[21] ^= 1; return s },
+		"sequence": func(s []byte) []byte { s[27] ^= 1; return s },
+		"length":   func(s []byte) []byte { return s[:len(s)-1] },
+		"short":    func(s []byte) []byte { s = s[:len(s)-1]; l, _ := parse(first); l.setLength(s); return s },
+		"protocol": func(s []byte) []byte { s[9] = 17; return s },
+		"header":   func(s []byte) []byte { s[32] += 0x10; return s },
+		"longer header": func(s []byte) []byte {
+			s = append(append(bytes.Clone(s[:40]), 1, 1, 1, 1), s[40:]...)
+			s[32] += 0x10
+			l, _ := parse(first)
+			l.setLength(s)
+			return s
+		},
 		"IP fragment":  func(s []byte) []byte { s[6] |= 0x20; return s },
 		"other family": func(s []byte) []byte { s[0] = 0x65; return s },
 		"control":      nil,
