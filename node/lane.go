@@ -10,6 +10,7 @@ import (
 
 	"github.com/vine-mesh/vine/node/capture"
 	"github.com/vine-mesh/vine/node/forward"
+	"github.com/vine-mesh/vine/node/segment"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/frame"
 	"github.com/vine-mesh/vine/transport/path"
@@ -18,9 +19,10 @@ import (
 )
 
 const (
-	laneBatch = 32   // packets moved by one system call at most
-	packetMax = 9216 // bytes of a buffer: a jumbo packet and the headers
-	joinLanes = 1024 // peers whose split packets are put together at a time
+	laneBatch = 32                          // packets moved by one system call at most
+	packetMax = 9216                        // bytes of a datagram's buffer: a jumbo packet and the headers
+	arenaMax  = 4 * (segment.LengthMax + 1) // bytes that are opened before they are injected
+	joinLanes = 1024                        // peers whose split packets are put together at a time
 )
 
 // A snapshot is what the lanes read. It is immutable once published; a lane loads it once per
@@ -60,7 +62,7 @@ type attachment struct {
 	write  sync.Mutex
 }
 
-func (a *attachment) inject(packets [][]byte) {
+func (a *attachment) inject(packets []capture.Packet) {
 	a.write.Lock()
 	defer a.write.Unlock()
 	a.device.WriteBatch(packets)
@@ -72,7 +74,7 @@ func (a *attachment) inject(packets [][]byte) {
 func (n *Node) sendLane(at int) error {
 	lane := newSendLane(n, at)
 	for {
-		count, err := lane.device.ReadBatch(lane.in, lane.sizes)
+		count, err := lane.device.ReadBatch(lane.in, lane.packets)
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return nil
@@ -85,23 +87,23 @@ func (n *Node) sendLane(at int) error {
 
 type sendLane struct {
 	sealer
-	at     int
-	device capture.Device
-	in     [][]byte
-	sizes  []int
-	answer [1][]byte
-	icmp   []byte
-	limit  *forward.TokenBucket
+	at      int
+	device  capture.Device
+	in      [][]byte
+	packets []capture.Packet
+	answer  [1]capture.Packet
+	icmp    []byte
+	limit   *forward.TokenBucket
 }
 
 func newSendLane(n *Node, at int) *sendLane {
 	l := &sendLane{
 		sealer: newSealer(n, 2*laneBatch), at: at, device: n.attachments[at].device,
-		sizes: make([]int, laneBatch), icmp: make([]byte, 0, forward.ICMPBytesMax),
+		packets: make([]capture.Packet, laneBatch), icmp: make([]byte, 0, forward.ICMPBytesMax),
 		limit: forward.NewTokenBucket(forward.ICMPRate, forward.ICMPBurst),
 	}
 	for range laneBatch {
-		l.in = append(l.in, make([]byte, packetMax))
+		l.in = append(l.in, make([]byte, segment.LengthMax))
 	}
 	return l
 }
@@ -110,7 +112,8 @@ func newSendLane(n *Node, at int) *sendLane {
 type sealer struct {
 	n     *Node
 	out   []underlay.Datagram
-	used  int      // out[:used] is to be sent
+	used  int // out[:used] is to be sent
+	cut   segment.Cutter
 	frags [][]byte // room for the IP fragments of one packet
 }
 
@@ -139,53 +142,105 @@ func newDatagrams(count int) []underlay.Datagram {
 func (l *sendLane) step(count int) {
 	snap := l.n.snapshot.Load()
 	for i := range count {
-		l.one(snap, l.in[i][:l.sizes[i]])
+		l.one(snap, l.packets[i])
 	}
 	l.flush()
 }
 
-func (l *sendLane) one(snap *snapshot, b []byte) {
+// one handles a packet, or a super-packet with one decision for all of its segments.
+func (l *sendLane) one(snap *snapshot, p capture.Packet) {
 	n := l.n
-	d := forward.Decide(snap.forward, l.at, b)
-	if d.Drop != forward.DropNone {
-		n.drops[d.Drop].Add(1)
+	d := forward.DecideSuper(snap.forward, l.at, p.Bytes, p.SegmentLength())
+	super := p.GSOSize != 0
+	switch {
+	case super && (d.Drop == forward.DropTooBig || d.Drop == forward.DropNone && d.Fit != forward.FitWhole):
+		l.each(snap, p) // each is split or answered for itself
+		return
+	case d.Drop != forward.DropNone:
+		n.drops[d.Drop].Add(uint64(p.Segments()))
 		if d.ICMP != forward.ICMPNone && l.limit.Take(time.Now()) {
-			if icmp, ok := forward.AppendICMP(l.icmp[:0], snap.forward, d, b); ok {
-				l.answer[0] = icmp
+			if icmp, ok := forward.AppendICMP(l.icmp[:0], snap.forward, d, p.Bytes); ok {
+				l.answer[0] = capture.Packet{Bytes: icmp}
 				n.attachments[l.at].inject(l.answer[:])
 			}
 		}
 		return
 	}
-	packet := b[:d.Packet.Length]
-	forward.DecrementTTL(packet)
+	p.Bytes = p.Bytes[:d.Packet.Length]
 	if d.Local {
-		l.answer[0] = packet
+		forward.DecrementTTL(p.Bytes)
+		l.answer[0] = p
 		n.attachments[d.Attachment].inject(l.answer[:])
-		n.local.Add(1)
+		n.local.Add(uint64(p.Segments()))
 		return
 	}
-	forward.ClampMSS(packet, d.Packet, d.PathMTU)
 	peer := snap.peers[d.To]
 	var index uint32
 	if peer != nil {
 		index = peer.index[d.VN]
 	}
-	if index == 0 {
-		n.wait(d, packet)
+	switch {
+	case index == 0 && super:
+		l.each(snap, p) // what waits for a channel are packets
 		return
+	case p.Partial && !super && (index == 0 || d.Fit != forward.FitWhole):
+		segment.Finish(p.Bytes)
+		p.Partial = false
 	}
-	l.seal(peer, index, d, packet)
+	forward.DecrementTTL(p.Bytes)
+	forward.ClampMSS(p.Bytes, d.Packet, d.PathMTU) // a partial checksum is not changed by it for good: the receiver makes it anew
+	switch {
+	case index == 0:
+		n.wait(d, p.Bytes)
+	case super:
+		l.run(peer, index, d, p)
+	default:
+		l.seal(peer, index, d, p)
+	}
 }
 
-// seal appends packet to the outgoing batch, whole, in two pieces when the path is narrow, or as
-// the IP fragments that a router must make of it.
-func (l *sealer) seal(peer *sendPeer, index uint32, d forward.Decision, packet []byte) {
+// each handles the segments of a super-packet one by one, with whole checksums.
+func (l *sendLane) each(snap *snapshot, p capture.Packet) {
+	for ok := l.cut.Start(p); ok; {
+		var b []byte
+		if b, _, ok = l.cut.Next(); ok {
+			segment.Finish(b)
+			l.one(snap, capture.Packet{Bytes: b})
+		}
+	}
+}
+
+// run seals a super-packet as the run of its segments.
+func (l *sealer) run(peer *sendPeer, index uint32, d forward.Decision, p capture.Packet) {
+	l.mark(peer)
+	auth := metaOf(d.Seal)[0]
+	for ok := l.cut.Start(p); ok; {
+		var b []byte
+		var at segment.Position
+		if b, at, ok = l.cut.Next(); ok {
+			meta := frame.RunMeta(byte(at), p.GSOSize)
+			meta[0] |= auth
+			l.put(peer, index, d.VN, meta, b)
+		}
+	}
+}
+
+// mark tells the control loop that data goes to the peer.
+func (l *sealer) mark(peer *sendPeer) {
 	if !peer.used.Load() {
 		peer.used.Store(true)
 		l.n.hint()
 	}
-	meta := metaOf(d.Seal)
+}
+
+// seal appends packet to the outgoing batch, whole, in two pieces when the path is narrow, or as
+// the IP fragments that a router must make of it.
+func (l *sealer) seal(peer *sendPeer, index uint32, d forward.Decision, p capture.Packet) {
+	l.mark(peer)
+	meta, packet := metaOf(d.Seal), p.Bytes
+	if p.Partial {
+		meta[0] |= frame.MetaPartialChecksum
+	}
 	switch d.Fit {
 	case forward.FitWhole:
 		l.put(peer, index, d.VN, meta, packet)
@@ -308,16 +363,29 @@ type receiveLane struct {
 	streams bool // it reads the stream connections
 	in      []underlay.Datagram
 	onward  []underlay.Datagram // to be relayed: views of in
-	plain   [][]byte            // one buffer for each datagram of a batch
+	arena   []byte              // packets are opened into it, one behind the other
+	filled  int                 // bytes of it in use
 	joined  [][]byte            // one for each packet that two pieces make
-	out     [][][]byte          // packets to inject, by attachment
+	out     [][]capture.Packet  // packets to inject, by attachment
 	join    *forward.Joiner
+	run     openRun
+}
+
+// An openRun is the run that the last datagram was of: it ends with the next of another.
+type openRun struct {
+	segment.Run
+	index uint32 // channel index and lane of its datagrams
+	next  uint64 // the counter that goes on with it
+	size  uint16
+	at    int // its attachment
 }
 
 func newReceiveLane(n *Node) *receiveLane {
-	l := &receiveLane{n: n, in: newDatagrams(laneBatch), out: make([][][]byte, len(n.attachments)), join: forward.NewJoiner(joinLanes)}
-	for range laneBatch {
-		l.plain = append(l.plain, make([]byte, packetMax))
+	l := &receiveLane{
+		n: n, in: newDatagrams(underlay.BatchMax), out: make([][]capture.Packet, len(n.attachments)), join: forward.NewJoiner(joinLanes),
+		arena: make([]byte, arenaMax),
+	}
+	for range l.in {
 		l.joined = append(l.joined, make([]byte, 0, forward.MinMTU))
 	}
 	return l
@@ -339,11 +407,25 @@ func (l *receiveLane) step(count int) {
 		l.n.write(l.onward)
 		l.onward = l.onward[:0]
 	}
+	l.flush()
+}
+
+// flush injects what was opened.
+func (l *receiveLane) flush() {
+	l.endRun()
 	for at, packets := range l.out {
 		if len(packets) > 0 {
 			l.n.attachments[at].inject(packets)
 			l.out[at] = packets[:0]
 		}
+	}
+	l.filled = 0
+}
+
+// endRun makes one packet of the open run, if there is one.
+func (l *receiveLane) endRun() {
+	if l.run.Open() {
+		l.out[l.run.at] = append(l.out[l.run.at], l.run.Close())
 	}
 }
 
@@ -391,8 +473,12 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 		n.refused.Add(1) // the relay names another router
 		return
 	}
-	packet, err := g.receiver.Open(l.plain[i][:0], b, g.vn)
+	place, joins := l.place(header, len(b)-frame.DataHeaderLen-frame.TagLen)
+	packet, err := g.receiver.Open(place, b, g.vn)
 	if err != nil {
+		if joins {
+			l.run.Undo()
+		}
 		n.junk.Add(1)
 		return
 	}
@@ -405,6 +491,17 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 	} else if !g.roamed.Swap(true) {
 		n.roamed(g.router, from)
 	}
+	if joins {
+		before := l.run.Len()
+		if !l.run.Keep(packet, segment.Position(header.Meta[0]&frame.MetaRunMask)) {
+			n.drops[forward.DropHeader].Add(1)
+		}
+		l.run.next++
+		l.filled += l.run.Len() - before
+		return
+	}
+	l.endRun()
+	l.filled += len(packet)
 	if header.Meta[0]&frame.MetaSplit != 0 {
 		packet, ok = l.join.Add(l.joined[i][:0], forward.Piece{
 			Peer: g.router, Lane: uint32(header.Lane()), Session: header.Index, VN: g.vn,
@@ -415,9 +512,45 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 		}
 	}
 	at, drop := n.arrived(snap.forward, g.router, g.vn, packet)
+	if drop == forward.DropNone {
+		drop = l.accept(header, at, packet)
+	}
 	if drop != forward.DropNone {
 		n.drops[drop].Add(1)
-		return
 	}
-	l.out[at] = append(l.out[at], packet)
+}
+
+// place returns where a datagram's packet of so many bytes is to be opened: as the next segment of the open run if its header
+// says so, else behind all that is there. What the header says is proven only by opening it.
+func (l *receiveLane) place(header frame.DataHeader, length int) (place []byte, joins bool) {
+	if header.Meta[0]&frame.MetaRunMask > frame.MetaRunFirst && header.Index == l.run.index && header.Counter == l.run.next &&
+		header.SegmentSize() == l.run.size {
+		if place, joins = l.run.Room(length); joins {
+			return place, true
+		}
+	}
+	if l.filled+length > len(l.arena) {
+		l.flush()
+	}
+	return l.arena[l.filled:l.filled], false
+}
+
+// accept queues a packet for injection, or opens a run with it.
+func (l *receiveLane) accept(header frame.DataHeader, at int, packet []byte) forward.Drop {
+	p := capture.Packet{Bytes: packet}
+	switch pos := segment.Position(header.Meta[0] & frame.MetaRunMask); {
+	case pos != segment.Single:
+		if !l.run.Start(packet, header.SegmentSize(), pos) {
+			return forward.DropHeader
+		}
+		l.run.index, l.run.next, l.run.size, l.run.at = header.Index, header.Counter+1, header.SegmentSize(), at
+		return forward.DropNone
+	case header.Meta[0]&frame.MetaPartialChecksum != 0:
+		if !segment.Seed(packet) {
+			return forward.DropHeader
+		}
+		p.Partial = true
+	}
+	l.out[at] = append(l.out[at], p)
+	return forward.DropNone
 }

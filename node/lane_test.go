@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vine-mesh/vine/node/capture"
 	"github.com/vine-mesh/vine/node/capture/capturetest"
 	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/tables"
@@ -60,20 +61,27 @@ func (o *outbox) Close() error                               { return nil }
 type tally struct {
 	packets, bytes int
 	last           [packetMax]byte
+	keep           bool
+	all            []capture.Packet // if keep
 }
 
-func (d *tally) WriteBatch(pkts [][]byte) (int, error) {
-	for _, p := range pkts {
+func (d *tally) WriteBatch(pkts []capture.Packet) (int, error) {
+	for _, pkt := range pkts {
+		p := pkt.Bytes
 		d.packets++
 		d.bytes += len(p)
 		copy(d.last[:], p)
+		if d.keep {
+			pkt.Bytes = append([]byte(nil), p...)
+			d.all = append(d.all, pkt)
+		}
 	}
 	return len(pkts), nil
 }
-func (d *tally) ReadBatch([][]byte, []int) (int, error) { return 0, io.EOF }
-func (d *tally) MTU() int                               { return 1500 }
-func (d *tally) Name() string                           { return "tally" }
-func (d *tally) Close() error                           { return nil }
+func (d *tally) ReadBatch([][]byte, []capture.Packet) (int, error) { return 0, io.EOF }
+func (d *tally) MTU() int                                          { return 1500 }
+func (d *tally) Name() string                                      { return "tally" }
+func (d *tally) Close() error                                      { return nil }
 
 // The two VRs of the lane tests, and the VN between them.
 const (
@@ -209,7 +217,7 @@ func establish(t testing.TB) (channels transport.Channels, granted transport.Gra
 // fill puts the packet into every place of the sending lane's next batch.
 func (p *lanePair) fill(packet []byte) {
 	for i := range p.send.in {
-		p.send.sizes[i] = copy(p.send.in[i], packet)
+		p.send.packets[i] = capture.Packet{Bytes: p.send.in[i][:copy(p.send.in[i], packet)]}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vine-mesh/vine/node/capture"
 	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/node/vr"
 	"github.com/vine-mesh/vine/tables"
@@ -197,7 +198,7 @@ func (l *loop) release(p *peer) {
 		if index == 0 {
 			return false
 		}
-		s.seal(send, index, w.decision, w.packet)
+		s.seal(send, index, w.decision, capture.Packet{Bytes: w.packet})
 		l.waiting--
 		return true
 	})

@@ -1,5 +1,19 @@
 package capture
 
+import "github.com/vine-mesh/vine/node/segment"
+
+// A Packet is an IP packet, the header first, or a super-packet that stands for several.
+type Packet = segment.Packet
+
+// Packets makes single packets with whole checksums of their bytes.
+func Packets(list ...[]byte) []Packet {
+	pkts := make([]Packet, len(list))
+	for i, b := range list {
+		pkts[i].Bytes = b
+	}
+	return pkts
+}
+
 // MTUMin is the smallest MTU a Device may have: the IPv6 minimum (RFC 8200, Section 5). An inner
 // packet of this size passes every path of the mesh, so a smaller device would only hide that.
 const MTUMin = 1280
@@ -10,8 +24,8 @@ const MTUMin = 1280
 //
 // A packet that ReadBatch returned belongs to the caller alone: the machine has no other copy and
 // will not forward it by itself, so a packet that the caller drops is gone. Buffers always belong
-// to the caller: a Device keeps no reference to bufs, sizes or pkts after the call returns, and does
-// not change the bytes of pkts. Of bufs, those that were not reported as filled may hold rubbish.
+// to the caller: a Device keeps no reference to bufs or pkts after the call returns, and does
+// not change the bytes of what it is to write. Of bufs, those that were not reported as filled may hold rubbish.
 //
 // # Concurrency
 //
@@ -29,19 +43,20 @@ const MTUMin = 1280
 // is full. A Device never blocks a host and never grows without bound.
 type Device interface {
 	// ReadBatch waits until the LAN has sent at least one packet, then takes up to len(bufs)
-	// packets without waiting again. It returns their number n; packet i is bufs[i][:sizes[i]],
-	// one IP packet, the IP header first, in the order sent.
+	// packets without waiting again. It returns their number n; pkts[i] lies at the begin of bufs[i],
+	// in the order sent. A device may give super-packets, longer than its MTU, whose segments are not.
 	//
-	// bufs must not be empty, sizes must be at least as long, and each buffer should have MTU
-	// bytes or more: a packet longer than its buffer is dropped, never truncated. n is 0 if and
-	// only if the error is not nil. The packet's content is not checked: it is hostile input.
-	ReadBatch(bufs [][]byte, sizes []int) (n int, err error)
+	// bufs must not be empty, pkts must be at least as long, and each buffer should have
+	// segment.LengthMax bytes, or MTU bytes where no super-packets are expected: a packet longer
+	// than its buffer is dropped, never truncated. n is 0 if and only if the error is not nil. The
+	// packet's content is not checked: it is hostile input. What a Packet says beside its bytes is.
+	ReadBatch(bufs [][]byte, pkts []Packet) (n int, err error)
 
-	// WriteBatch puts packets into the LAN, in order, each an IP packet with the IP header first.
-	// It tries every packet. It returns the number n that were taken, and if that is fewer than
+	// WriteBatch puts packets into the LAN, in order. Every device takes super-packets and partial
+	// checksums; one that has no use for them segments and sums itself. It tries every packet. It returns the number n that were taken, and if that is fewer than
 	// len(pkts), the reason for the first that was not; the others are lost, and retrying is
 	// useless. After Close it stops at once with net.ErrClosed.
-	WriteBatch(pkts [][]byte) (n int, err error)
+	WriteBatch(pkts []Packet) (n int, err error)
 
 	// MTU returns the length in bytes of the longest IP packet that the device carries. It is at
 	// least MTUMin and constant.

@@ -55,7 +55,7 @@ func (q *Queue) Put(pkt []byte) bool {
 }
 
 // ReadBatch is Device.ReadBatch. A packet longer than its buffer is dropped and counted.
-func (q *Queue) ReadBatch(bufs [][]byte, sizes []int) (int, error) {
+func (q *Queue) ReadBatch(bufs [][]byte, pkts []Packet) (int, error) {
 	_ = bufs[0]
 	for n := 0; ; {
 		if q.Closed() {
@@ -63,14 +63,14 @@ func (q *Queue) ReadBatch(bufs [][]byte, sizes []int) (int, error) {
 		}
 		select {
 		case b := <-q.waiting:
-			n = q.take(b, bufs, sizes, n)
+			n = q.take(b, bufs, pkts, n)
 		case <-q.done:
 			return 0, net.ErrClosed
 		}
 		for more := true; more && n < len(bufs); {
 			select {
 			case b := <-q.waiting:
-				n = q.take(b, bufs, sizes, n)
+				n = q.take(b, bufs, pkts, n)
 			default:
 				more = false
 			}
@@ -82,11 +82,11 @@ func (q *Queue) ReadBatch(bufs [][]byte, sizes []int) (int, error) {
 }
 
 // take copies b to buffer n and gives b back; it returns the number of filled buffers.
-func (q *Queue) take(b []byte, bufs [][]byte, sizes []int, n int) int {
+func (q *Queue) take(b []byte, bufs [][]byte, pkts []Packet, n int) int {
 	if len(b) > len(bufs[n]) {
 		q.dropped.Add(1)
 	} else {
-		sizes[n] = copy(bufs[n], b)
+		pkts[n] = Packet{Bytes: bufs[n][:copy(bufs[n], b)]}
 		n++
 	}
 	q.idle <- b

@@ -9,12 +9,12 @@ import (
 	"github.com/vine-mesh/vine/node/capture"
 )
 
-func buffers(n, size int) ([][]byte, []int) {
+func buffers(n, size int) ([][]byte, []capture.Packet) {
 	bufs := make([][]byte, n)
 	for i := range bufs {
 		bufs[i] = make([]byte, size)
 	}
-	return bufs, make([]int, n)
+	return bufs, make([]capture.Packet, n)
 }
 
 func TestQueueDropsWhenFull(t *testing.T) {
@@ -24,10 +24,10 @@ func TestQueueDropsWhenFull(t *testing.T) {
 			t.Errorf("Put %d = %v, want %v", i, got, want)
 		}
 	}
-	bufs, sizes := buffers(4, 10)
-	n, err := q.ReadBatch(bufs, sizes)
-	if n != 2 || err != nil || bufs[0][0] != 0 || bufs[1][0] != 1 || sizes[0] != 1 {
-		t.Errorf("ReadBatch = %d, %v, %v %v", n, err, bufs, sizes)
+	bufs, pkts := buffers(4, 10)
+	n, err := q.ReadBatch(bufs, pkts)
+	if n != 2 || err != nil || bufs[0][0] != 0 || bufs[1][0] != 1 || len(pkts[0].Bytes) != 1 {
+		t.Errorf("ReadBatch = %d, %v, %v %v", n, err, bufs, pkts)
 	}
 	if q.Dropped() != 1 {
 		t.Errorf("Dropped = %d, want 1", q.Dropped())
@@ -42,10 +42,10 @@ func TestQueueDropsWhatDoesNotFit(t *testing.T) {
 	q.Put(make([]byte, 11))
 	q.Put(make([]byte, 10))
 	q.Put(make([]byte, 11))
-	bufs, sizes := buffers(3, 10)
-	n, err := q.ReadBatch(bufs, sizes)
-	if n != 1 || err != nil || sizes[0] != 10 || q.Dropped() != 2 {
-		t.Errorf("ReadBatch = %d, %v, sizes %v, dropped %d", n, err, sizes, q.Dropped())
+	bufs, pkts := buffers(3, 10)
+	n, err := q.ReadBatch(bufs, pkts)
+	if n != 1 || err != nil || len(pkts[0].Bytes) != 10 || q.Dropped() != 2 {
+		t.Errorf("ReadBatch = %d, %v, packets %v, dropped %d", n, err, pkts, q.Dropped())
 	}
 }
 
@@ -54,8 +54,8 @@ func TestQueueClose(t *testing.T) {
 	q.Put([]byte{1})
 	q.Close()
 	q.Close()
-	bufs, sizes := buffers(1, 10)
-	if n, err := q.ReadBatch(bufs, sizes); n != 0 || !errors.Is(err, net.ErrClosed) {
+	bufs, pkts := buffers(1, 10)
+	if n, err := q.ReadBatch(bufs, pkts); n != 0 || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("ReadBatch after Close = %d, %v", n, err)
 	}
 	if q.Put([]byte{2}) {
@@ -77,12 +77,12 @@ func TestQueueLosesNothingUncounted(t *testing.T) {
 	}
 	read := make(chan int)
 	go func() {
-		bufs, sizes := buffers(3, 10)
+		bufs, pkts := buffers(3, 10)
 		total := 0
 		for {
-			n, err := q.ReadBatch(bufs, sizes)
+			n, err := q.ReadBatch(bufs, pkts)
 			for i := range n {
-				if string(bufs[i][:sizes[i]]) != "end" {
+				if string(pkts[i].Bytes) != "end" {
 					total++
 					continue
 				}
@@ -106,12 +106,12 @@ func TestQueueLosesNothingUncounted(t *testing.T) {
 
 func TestQueueDoesNotAllocate(t *testing.T) {
 	q := capture.NewQueue(4)
-	bufs, sizes := buffers(4, 100)
+	bufs, pkts := buffers(4, 100)
 	pkt := make([]byte, 100)
 	step := func() {
 		q.Put(pkt)
 		q.Put(pkt)
-		if _, err := q.ReadBatch(bufs, sizes); err != nil {
+		if _, err := q.ReadBatch(bufs, pkts); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -46,7 +46,11 @@ type Decision struct {
 // member, whose GNDT holds the destination and whose packets policy allows; one that is known to
 // have the destination as a member comes first. Decide changes
 // nothing and does not allocate; a packet that is forwarded still needs DecrementTTL.
-func Decide(s *Snapshot, attachment int, b []byte) Decision {
+func Decide(s *Snapshot, attachment int, b []byte) Decision { return DecideSuper(s, attachment, b, 0) }
+
+// DecideSuper is Decide for a super-packet, whose longest segment has so many bytes: these have to go through the path, and
+// an ICMP error is about them. Where the answer is not FitWhole, the segments have to be decided one by one.
+func DecideSuper(s *Snapshot, attachment int, b []byte, longest int) Decision {
 	p, drop := Parse(b)
 	if drop != DropNone {
 		return Decision{Drop: drop}
@@ -87,7 +91,10 @@ func Decide(s *Snapshot, attachment int, b []byte) Decision {
 	}
 	d.To = set.routers[0]
 	d.PathMTU = s.PathMTU(d.To)
-	d.fit()
+	if longest == 0 {
+		longest = p.Length
+	}
+	d.fit(longest)
 	return d
 }
 
@@ -123,13 +130,13 @@ func (s *Snapshot) route(vns []*network, p Packet) (*network, *delivery, Drop) {
 	return lowest, lowestSet, DropNone
 }
 
-// fit decides how the packet goes through a path of d.PathMTU.
-func (d *Decision) fit() {
+// fit decides how the packet goes through a path of d.PathMTU, as length bytes.
+func (d *Decision) fit(length int) {
 	p := &d.Packet
 	switch {
-	case p.Length <= d.PathMTU:
+	case length <= d.PathMTU:
 		d.Fit = FitWhole
-	case p.Length <= MinMTU:
+	case length <= MinMTU:
 		d.Fit = FitSplit
 	case !p.DF:
 		d.Fit = FitIPFrag

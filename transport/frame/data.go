@@ -19,7 +19,10 @@ const (
 
 // Bits of Meta[0].
 const (
-	MetaRunMask         = 0x03 // position in a run of segments; zero: a single packet. Others are reserved
+	MetaRunMask         = 0x03 // position in a run of segments: one of the next; zero: a single packet
+	MetaRunFirst        = 0x01
+	MetaRunMid          = 0x02
+	MetaRunLast         = 0x03
 	MetaPartialChecksum = 0x04 // the inner transport checksum covers the pseudo-header only
 	MetaSplit           = 0x08 // one of two pieces of a packet too big for the path
 	MetaSplitLast       = 0x10 // with MetaSplit: the second piece; its counter is the first's plus one
@@ -50,6 +53,29 @@ type DataHeader struct {
 	Counter uint64
 }
 
+// SegmentSize returns the payload bytes of each segment but the last of a run.
+func (h DataHeader) SegmentSize() uint16 { return binary.BigEndian.Uint16(h.Meta[1:]) }
+
+// RunMeta returns the flags of a segment of a run.
+func RunMeta(at byte, size uint16) (meta [3]byte) {
+	meta[0] = at&MetaRunMask | MetaPartialChecksum
+	binary.BigEndian.PutUint16(meta[1:], size)
+	return meta
+}
+
+// possible reports whether the flags go together: a run has a size and a partial checksum, nothing else has a size, and
+// what is split is whole in every other way.
+func (h DataHeader) possible() bool {
+	flags, size := h.Meta[0], h.SegmentSize()
+	if flags&metaReserved != 0 || flags&MetaSplit == 0 && flags&MetaSplitLast != 0 {
+		return false
+	}
+	if flags&MetaRunMask == 0 {
+		return size == 0 && (flags&MetaPartialChecksum == 0 || flags&MetaSplit == 0)
+	}
+	return size != 0 && flags&MetaPartialChecksum != 0 && flags&MetaSplit == 0
+}
+
 // Lane returns the sender's lane, which the low LaneBits of the index name.
 func (h DataHeader) Lane() uint8 { return uint8(h.Index & (LanesMax - 1)) }
 
@@ -69,10 +95,10 @@ func ParseDataHeader(b []byte) (h DataHeader, rest []byte, err error) {
 	if Type(b[0]) != TypeData {
 		return DataHeader{}, nil, ErrType
 	}
-	if b[1]&metaReserved != 0 {
+	h.Meta = [3]byte(b[1:4])
+	if !h.possible() {
 		return DataHeader{}, nil, ErrReserved
 	}
-	h.Meta = [3]byte(b[1:4])
 	h.Index = binary.BigEndian.Uint32(b[4:])
 	h.Counter = binary.BigEndian.Uint64(b[8:])
 	return h, b[DataHeaderLen:], nil

@@ -467,3 +467,27 @@ func FuzzControl(f *testing.F) {
 		}
 	})
 }
+
+// TestDataFlags: of all flags and sizes only those that mean something are taken.
+func TestDataFlags(t *testing.T) {
+	taken := 0
+	for flags := range 256 {
+		for _, size := range []uint16{0, 1, 1400} {
+			h := frame.DataHeader{Meta: frame.RunMeta(0, size), Index: 16}
+			h.Meta[0] = byte(flags)
+			b := append(h.Append(nil), make([]byte, frame.TagLen)...)
+			_, _, err := frame.ParseDataHeader(b)
+			run, partial, split, second := flags&3 != 0, flags&4 != 0, flags&8 != 0, flags&16 != 0
+			want := flags < 64 && run == (size != 0) && !(run && !partial) && !(split && (run || partial)) && !(second && !split)
+			if (err == nil) != want {
+				t.Errorf("flags %#02x with size %d: %v, want it taken: %v", flags, size, err, want)
+			}
+			if err == nil {
+				taken++
+			}
+		}
+	}
+	if taken != 20 {
+		t.Errorf("%d combinations are taken", taken)
+	}
+}

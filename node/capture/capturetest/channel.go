@@ -6,6 +6,7 @@ import (
 	"net"
 
 	"github.com/vine-mesh/vine/node/capture"
+	"github.com/vine-mesh/vine/node/segment"
 )
 
 // QueueLength is how many packets a ChannelDevice holds in each direction: more than the largest
@@ -41,8 +42,8 @@ func NewChannelDevice(name string, mtu int) *ChannelDevice {
 }
 
 // ReadBatch implements capture.Device.
-func (d *ChannelDevice) ReadBatch(bufs [][]byte, sizes []int) (int, error) {
-	return d.outbound.ReadBatch(bufs, sizes)
+func (d *ChannelDevice) ReadBatch(bufs [][]byte, pkts []capture.Packet) (int, error) {
+	return d.outbound.ReadBatch(bufs, pkts)
 }
 
 var (
@@ -51,16 +52,15 @@ var (
 )
 
 // WriteBatch implements capture.Device. Like a TUN device it refuses what is not IP by its first
-// four bits, and it refuses what is longer than the MTU.
-func (d *ChannelDevice) WriteBatch(pkts [][]byte) (n int, err error) {
+// four bits, and it refuses what is longer than the MTU. The LAN gets super-packets as their segments.
+func (d *ChannelDevice) WriteBatch(pkts []capture.Packet) (n int, err error) {
 	for _, p := range pkts {
+		refused := d.write(p)
 		switch {
 		case d.inbound.Closed():
 			return n, net.ErrClosed
-		case len(p) == 0 || len(p) > d.mtu || p[0]>>4 != 4 && p[0]>>4 != 6:
-			err = first(err, errFormat)
-		case !d.inbound.Put(p):
-			err = first(err, errFull)
+		case refused != nil:
+			err = first(err, refused)
 		default:
 			n++
 		}
@@ -69,6 +69,22 @@ func (d *ChannelDevice) WriteBatch(pkts [][]byte) (n int, err error) {
 		return 0, net.ErrClosed
 	}
 	return n, err
+}
+
+func (d *ChannelDevice) write(p capture.Packet) error {
+	var f segment.Finisher
+	if !f.Start(p) {
+		return errFormat
+	}
+	for b, ok := f.Next(); ok; b, ok = f.Next() {
+		if len(b) == 0 || len(b) > d.mtu || b[0]>>4 != 4 && b[0]>>4 != 6 {
+			return errFormat
+		}
+		if !d.inbound.Put(b) {
+			return errFull
+		}
+	}
+	return nil
 }
 
 func first(a, b error) error {

@@ -24,7 +24,7 @@ func TestChannelDeviceInBubble(t *testing.T) {
 		d := NewChannelDevice("fake0", 0)
 		done := make(chan int)
 		go func() {
-			n, _ := d.ReadBatch([][]byte{make([]byte, 1500)}, []int{0})
+			n, _ := d.ReadBatch([][]byte{make([]byte, 1500)}, make([]capture.Packet, 1))
 			done <- n
 		}()
 		start := time.Now()
@@ -47,11 +47,11 @@ func TestChannelDeviceCountsDrops(t *testing.T) {
 	d := NewChannelDevice("fake0", 0)
 	pkt := AppendUDP(nil, netip.AddrPortFrom(Remote4, 1), netip.AddrPortFrom(Remote4, 2), nil)
 	for range QueueLength {
-		if n, err := d.WriteBatch([][]byte{pkt}); n != 1 || err != nil || !d.Send(pkt) {
+		if n, err := d.WriteBatch(capture.Packets(pkt)); n != 1 || err != nil || !d.Send(pkt) {
 			t.Fatalf("WriteBatch = %d, %v", n, err)
 		}
 	}
-	if n, err := d.WriteBatch([][]byte{pkt, pkt}); n != 0 || err == nil {
+	if n, err := d.WriteBatch(capture.Packets(pkt, pkt)); n != 0 || err == nil {
 		t.Errorf("WriteBatch into a full queue = %d, %v", n, err)
 	}
 	if d.Send(pkt) {

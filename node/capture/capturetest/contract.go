@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vine-mesh/vine/node/capture"
+	"github.com/vine-mesh/vine/node/segment"
 )
 
 // A Far is the other side of a Device under test: hosts with addresses and UDP sockets.
@@ -52,6 +53,7 @@ func Test(t *testing.T, open func(t *testing.T) (capture.Device, Far)) {
 		{"inbound", testInbound},
 		{"whole MTU", testMTU},
 		{"batch", testBatch},
+		{"super-packet", testSuper},
 		{"short buffer", testShortBuffer},
 		{"junk", testJunk},
 		{"both ways at once", testBothWays},
@@ -62,7 +64,7 @@ func Test(t *testing.T, open func(t *testing.T) (capture.Device, Far)) {
 		t.Run(c.name, func(t *testing.T) {
 			dev, far := open(t)
 			t.Cleanup(func() { _ = dev.Close() })
-			h := &harness{dev: dev, bufs: make([][]byte, 8), sizes: make([]int, 8)}
+			h := &harness{dev: dev, bufs: make([][]byte, 8), pkts: make([]capture.Packet, 8)}
 			for i := range h.bufs {
 				h.bufs[i] = make([]byte, dev.MTU())
 			}
@@ -122,8 +124,8 @@ type harness struct {
 	dev   capture.Device
 	flows []flow
 	bufs  [][]byte
-	sizes []int
-	ready [][]byte // packets of the last batch not yet used by next
+	pkts  []capture.Packet
+	ready []capture.Packet // packets of the last batch not yet used by next
 }
 
 // next returns the next test packet that the device captured, skipping those of other origin. The
@@ -133,23 +135,21 @@ func (h *harness) next() (flow, []byte, error) {
 		for len(h.ready) > 0 {
 			pkt := h.ready[0]
 			h.ready = h.ready[1:]
-			src, dst, payload, ok := ParseUDP(pkt)
+			src, dst, payload, ok := ParsePacket(pkt)
 			for _, f := range h.flows {
 				if ok && src == f.host && dst == f.remote {
 					return f, payload, nil
 				}
 			}
 		}
-		n, err := h.dev.ReadBatch(h.bufs, h.sizes)
+		n, err := h.dev.ReadBatch(h.bufs, h.pkts)
 		if err != nil {
 			return flow{}, nil, err
 		}
 		if n < 1 || n > len(h.bufs) {
 			return flow{}, nil, fmt.Errorf("ReadBatch returned %d packets for %d buffers", n, len(h.bufs))
 		}
-		for i := range n {
-			h.ready = append(h.ready, h.bufs[i][:h.sizes[i]])
-		}
+		h.ready = append(h.ready, h.pkts[:n]...)
 	}
 }
 
@@ -191,7 +191,7 @@ func testInbound(t *testing.T, h *harness) {
 			p := AppendUDP(nil, f.remote, f.host, fmt.Appendf(nil, "inbound %d", i))
 			pkts, copies = append(pkts, p), append(copies, bytes.Clone(p))
 		}
-		n, err := h.dev.WriteBatch(pkts)
+		n, err := h.dev.WriteBatch(capture.Packets(pkts...))
 		if n != len(pkts) || err != nil {
 			t.Fatalf("WriteBatch = %d, %v, want all of %d", n, err, len(pkts))
 		}
@@ -220,7 +220,7 @@ func testMTU(t *testing.T, h *harness) {
 			t.Fatalf("send %d bytes: %v", len(payload), err)
 		}
 		h.expect(t, f, payload)
-		if _, err := h.dev.WriteBatch([][]byte{AppendUDP(nil, f.remote, f.host, payload)}); err != nil {
+		if _, err := h.dev.WriteBatch(capture.Packets(AppendUDP(nil, f.remote, f.host, payload))); err != nil {
 			t.Fatalf("write: %v", err)
 		}
 		if got, err := f.receive(); err != nil || !bytes.Equal(got, payload) {
@@ -241,22 +241,55 @@ func testBatch(t *testing.T, h *harness) {
 	for i := range packets {
 		h.expect(t, f, []byte{byte(i)})
 	}
-	one, size := [][]byte{make([]byte, h.dev.MTU())}, []int{0}
+	one, pkt := [][]byte{make([]byte, h.dev.MTU())}, make([]capture.Packet, 1)
 	for i := range 3 {
 		if err := f.send([]byte{byte(i)}); err != nil {
 			t.Fatalf("send: %v", err)
 		}
 	}
 	for i := 0; i < 3; {
-		n, err := h.dev.ReadBatch(one, size)
+		n, err := h.dev.ReadBatch(one, pkt)
 		if n != 1 || err != nil {
 			t.Fatalf("ReadBatch into one buffer = %d, %v", n, err)
 		}
-		if src, _, p, ok := ParseUDP(one[0][:size[0]]); ok && src == f.host {
+		if src, _, p, ok := ParsePacket(pkt[0]); ok && src == f.host {
 			if !bytes.Equal(p, []byte{byte(i)}) {
 				t.Fatalf("packet %d holds %v", i, p)
 			}
 			i++
+		}
+	}
+}
+
+// A super-packet with a partial checksum arrives as its segments, and a single packet with one arrives.
+func testSuper(t *testing.T, h *harness) {
+	for _, f := range h.flows {
+		payload := make([]byte, 2500)
+		for i := range payload {
+			payload[i] = byte(i % 251)
+		}
+		super := AppendUDP(nil, f.remote, f.host, payload)
+		single := AppendUDP(nil, f.remote, f.host, []byte("single"))
+		if !segment.Seed(super) || !segment.Seed(single) {
+			t.Fatal("no seed")
+		}
+		before := bytes.Clone(super)
+		n, err := h.dev.WriteBatch([]capture.Packet{{Bytes: super, GSOSize: 1000, Partial: true}, {Bytes: single, Partial: true}})
+		if n != 2 || err != nil {
+			t.Fatalf("WriteBatch = %d, %v", n, err)
+		}
+		if !bytes.Equal(super, before) {
+			t.Error("WriteBatch changed the super-packet")
+		}
+		for _, want := range [][]byte{payload[:1000], payload[1000:2000], payload[2000:], []byte("single")} {
+			if got, err := f.receive(); err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("host received %d bytes, %v, want %d", len(got), err, len(want))
+			}
+		}
+		// What cannot be a super-packet is refused.
+		bad := []capture.Packet{{Bytes: single, GSOSize: 3}, {Bytes: single[:len(single)-1], GSOSize: 3, Partial: true}, {Bytes: single[:20], Partial: true}}
+		if n, err := h.dev.WriteBatch(bad); n != 0 || err == nil {
+			t.Errorf("WriteBatch of impossible super-packets = %d, %v", n, err)
 		}
 	}
 }
@@ -270,18 +303,17 @@ func testShortBuffer(t *testing.T, h *harness) {
 		if err := f.send([]byte("small")); err != nil {
 			t.Fatalf("send: %v", err)
 		}
-		for bufs, sizes, done := [][]byte{make([]byte, 200)}, []int{0}, false; !done; {
-			n, err := h.dev.ReadBatch(bufs, sizes)
+		for bufs, pkts, done := [][]byte{make([]byte, 200)}, make([]capture.Packet, 1), false; !done; {
+			n, err := h.dev.ReadBatch(bufs, pkts)
 			if n != 1 || err != nil {
 				t.Fatalf("ReadBatch = %d, %v", n, err)
 			}
-			if sizes[0] > len(bufs[0]) {
-				t.Fatalf("size %d of a buffer of %d", sizes[0], len(bufs[0]))
-			}
-			if sizes[0] == len(bufs[0]) {
+			if size := len(pkts[0].Bytes); size > len(bufs[0]) {
+				t.Fatalf("size %d of a buffer of %d", size, len(bufs[0]))
+			} else if size == len(bufs[0]) {
 				t.Fatal("ReadBatch returned a truncated packet")
 			}
-			src, _, p, ok := ParseUDP(bufs[0][:sizes[0]])
+			src, _, p, ok := ParsePacket(pkts[0])
 			done = ok && src == f.host && string(p) == "small"
 		}
 	}
@@ -297,7 +329,7 @@ func testJunk(t *testing.T, h *harness) {
 		bytes.Repeat([]byte{0xff}, 60),
 		AppendUDP(nil, f.remote, f.host, []byte("after")),
 	}
-	if n, err := h.dev.WriteBatch(pkts); n != 2 || err == nil || errors.Is(err, net.ErrClosed) {
+	if n, err := h.dev.WriteBatch(capture.Packets(pkts...)); n != 2 || err == nil || errors.Is(err, net.ErrClosed) {
 		t.Errorf("WriteBatch = %d, %v, want 2 and an error", n, err)
 	}
 	for _, want := range []string{"before", "after"} {
@@ -326,7 +358,7 @@ func testBothWays(t *testing.T, h *harness) {
 	})
 	wg.Go(func() {
 		for i := range packets {
-			if _, err := h.dev.WriteBatch([][]byte{AppendUDP(nil, f.remote, f.host, []byte{byte(i)})}); err != nil {
+			if _, err := h.dev.WriteBatch(capture.Packets(AppendUDP(nil, f.remote, f.host, []byte{byte(i)}))); err != nil {
 				t.Errorf("write: %v", err)
 				return
 			}
@@ -345,7 +377,7 @@ func testCloseUnblocks(t *testing.T, h *harness) {
 	go func() {
 		close(reading)
 		for {
-			if _, err := h.dev.ReadBatch(h.bufs, h.sizes); err != nil {
+			if _, err := h.dev.ReadBatch(h.bufs, h.pkts); err != nil {
 				result <- err
 				return
 			}
@@ -377,10 +409,10 @@ func testClosed(t *testing.T, h *harness) {
 			t.Errorf("Close: %v", err)
 		}
 	}
-	if n, err := h.dev.ReadBatch(h.bufs, h.sizes); n != 0 || !errors.Is(err, net.ErrClosed) {
+	if n, err := h.dev.ReadBatch(h.bufs, h.pkts); n != 0 || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("ReadBatch = %d, %v, want net.ErrClosed", n, err)
 	}
-	if n, err := h.dev.WriteBatch([][]byte{AppendUDP(nil, f.remote, f.host, nil)}); n != 0 || !errors.Is(err, net.ErrClosed) {
+	if n, err := h.dev.WriteBatch(capture.Packets(AppendUDP(nil, f.remote, f.host, nil))); n != 0 || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("WriteBatch = %d, %v, want net.ErrClosed", n, err)
 	}
 	if h.dev.Name() != name || h.dev.MTU() != mtu {

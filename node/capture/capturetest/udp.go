@@ -3,6 +3,9 @@ package capturetest
 import (
 	"encoding/binary"
 	"net/netip"
+
+	"github.com/vine-mesh/vine/node/capture"
+	"github.com/vine-mesh/vine/node/segment"
 )
 
 const (
@@ -83,6 +86,14 @@ func ParseUDP(pkt []byte) (src, dst netip.AddrPort, payload []byte, ok bool) {
 	src = netip.AddrPortFrom(from, binary.BigEndian.Uint16(datagram))
 	dst = netip.AddrPortFrom(to, binary.BigEndian.Uint16(datagram[2:]))
 	return src, dst, datagram[udpLen:], true
+}
+
+// ParsePacket is ParseUDP of a packet that a device gave, which may have a partial checksum: it is finished in place.
+func ParsePacket(p capture.Packet) (src, dst netip.AddrPort, payload []byte, ok bool) {
+	if p.GSOSize != 0 || p.Partial && !segment.Finish(p.Bytes) {
+		return src, dst, nil, false
+	}
+	return ParseUDP(p.Bytes)
 }
 
 // pseudo returns the sum over the pseudo header of a UDP datagram.

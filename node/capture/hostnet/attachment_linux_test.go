@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vine-mesh/vine/node/capture"
 	"github.com/vine-mesh/vine/node/capture/capturetest"
 	"github.com/vine-mesh/vine/node/capture/netnstest"
 	"github.com/vine-mesh/vine/node/capture/tun"
@@ -59,18 +60,18 @@ func TestSameAddressOnTwoAttachments(t *testing.T) {
 		if _, err := conns[i].WriteToUDPAddrPort(name, remote); err != nil {
 			t.Fatal(err)
 		}
-		bufs, sizes := [][]byte{make([]byte, d.MTU())}, []int{0}
+		bufs, pkts := [][]byte{make([]byte, d.MTU())}, make([]capture.Packet, 1)
 		for seen := false; !seen; {
-			if _, err := d.ReadBatch(bufs, sizes); err != nil {
+			if _, err := d.ReadBatch(bufs, pkts); err != nil {
 				t.Fatal(err)
 			}
-			src, dst, payload, ok := capturetest.ParseUDP(bufs[0][:sizes[0]])
+			src, dst, payload, ok := capturetest.ParsePacket(pkts[0])
 			if seen = ok && src == local && dst == remote; seen && string(payload) != d.Name() {
 				t.Errorf("%s captured the packet of %s", d.Name(), payload)
 			}
 		}
 		// Inward: what is written to device i reaches host i.
-		if _, err := d.WriteBatch([][]byte{capturetest.AppendUDP(nil, remote, local, name)}); err != nil {
+		if _, err := d.WriteBatch(capture.Packets(capturetest.AppendUDP(nil, remote, local, name))); err != nil {
 			t.Fatal(err)
 		}
 		b := make([]byte, 100)

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vine-mesh/vine/node/capture"
 	"github.com/vine-mesh/vine/node/capture/capturetest"
 	"github.com/vine-mesh/vine/node/capture/netnstest"
 	"github.com/vine-mesh/vine/node/capture/tun"
@@ -188,12 +189,12 @@ func TestKilledRouterLeaksNothing(t *testing.T) {
 		}
 	}
 	check("after the restart", 0)
-	bufs, sizes := [][]byte{make([]byte, 1420)}, []int{0}
+	bufs, pkts := [][]byte{make([]byte, 1420)}, make([]capture.Packet, 1)
 	for captured := false; !captured; {
-		if _, err := d.ReadBatch(bufs, sizes); err != nil {
+		if _, err := d.ReadBatch(bufs, pkts); err != nil {
 			t.Fatal(err)
 		}
-		_, dst, _, ok := capturetest.ParseUDP(bufs[0][:sizes[0]])
+		_, dst, _, ok := capturetest.ParsePacket(pkts[0])
 		captured = ok && dst == netip.MustParseAddrPort("10.200.0.9:9")
 	}
 	if err := s.Close(); err != nil {

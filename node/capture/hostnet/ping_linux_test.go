@@ -10,6 +10,7 @@ import (
 	"github.com/vine-mesh/vine/node/capture"
 	"github.com/vine-mesh/vine/node/capture/netnstest"
 	"github.com/vine-mesh/vine/node/capture/tun"
+	"github.com/vine-mesh/vine/node/segment"
 )
 
 // Two LANs, two routers, and for the mesh a loop that copies from one TUN device to the other: the
@@ -83,11 +84,11 @@ func TestPingBetweenLANs(t *testing.T) {
 }
 
 func carry(from, to capture.Device) {
-	bufs, sizes := [][]byte{make([]byte, 1500)}, []int{0}
+	bufs, pkts := [][]byte{make([]byte, segment.LengthMax)}, make([]capture.Packet, 1)
 	for {
-		if _, err := from.ReadBatch(bufs, sizes); err != nil {
+		if _, err := from.ReadBatch(bufs, pkts); err != nil {
 			return
 		}
-		_, _ = to.WriteBatch([][]byte{bufs[0][:sizes[0]]})
+		_, _ = to.WriteBatch(pkts)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/vine-mesh/vine/node/capture"
+	"github.com/vine-mesh/vine/node/segment"
 )
 
 // queueLength is how many packets of hosts wait for the router: the length of a Linux transmit
@@ -25,6 +26,8 @@ type LAN struct {
 	name  string
 	mtu   int
 	queue *capture.Queue
+
+	finisher segment.Finisher // of the one that writes
 
 	// mu guards the fields below.
 	mu     sync.RWMutex
@@ -100,8 +103,8 @@ func (l *LAN) forget(h *Host) bool {
 }
 
 // ReadBatch implements capture.Device.
-func (l *LAN) ReadBatch(bufs [][]byte, sizes []int) (int, error) {
-	return l.queue.ReadBatch(bufs, sizes)
+func (l *LAN) ReadBatch(bufs [][]byte, pkts []capture.Packet) (int, error) {
+	return l.queue.ReadBatch(bufs, pkts)
 }
 
 // Reasons why WriteBatch refuses a packet. They are variables: hostile input must not allocate.
@@ -112,12 +115,12 @@ var (
 )
 
 // WriteBatch implements capture.Device.
-func (l *LAN) WriteBatch(pkts [][]byte) (n int, err error) {
+func (l *LAN) WriteBatch(pkts []capture.Packet) (n int, err error) {
 	if l.queue.Closed() {
 		return 0, net.ErrClosed
 	}
 	for _, p := range pkts {
-		refused := l.write(p)
+		refused := l.finish(p)
 		switch {
 		case refused == nil:
 			n++
@@ -128,6 +131,19 @@ func (l *LAN) WriteBatch(pkts [][]byte) (n int, err error) {
 		}
 	}
 	return n, err
+}
+
+// finish writes the packets of the wire that p stands for: the hosts know no super-packets.
+func (l *LAN) finish(p capture.Packet) error {
+	if !l.finisher.Start(p) {
+		return errFormat
+	}
+	for b, ok := l.finisher.Next(); ok; b, ok = l.finisher.Next() {
+		if err := l.write(b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *LAN) write(p []byte) error {

@@ -64,20 +64,16 @@ func wire(t testing.TB, a, b capture.Device) {
 	var wg sync.WaitGroup
 	for _, way := range [][2]capture.Device{{a, b}, {b, a}} {
 		wg.Go(func() {
-			bufs, sizes, pkts := make([][]byte, 16), make([]int, 16), make([][]byte, 0, 16)
+			bufs, pkts := make([][]byte, 16), make([]capture.Packet, 16)
 			for i := range bufs {
 				bufs[i] = make([]byte, way[0].MTU())
 			}
 			for {
-				n, err := way[0].ReadBatch(bufs, sizes)
+				n, err := way[0].ReadBatch(bufs, pkts)
 				if err != nil {
 					return
 				}
-				pkts = pkts[:0]
-				for i := range n {
-					pkts = append(pkts, bufs[i][:sizes[i]])
-				}
-				_, _ = way[1].WriteBatch(pkts) // what the far LAN refuses is lost
+				_, _ = way[1].WriteBatch(pkts[:n]) // what the far LAN refuses is lost
 			}
 		})
 	}
@@ -177,7 +173,7 @@ func TestWriteBatchRefuses(t *testing.T) {
 		{"too long", capturetest.AppendUDP(nil, from, netip.MustParseAddrPort("10.192.1.5:1"), make([]byte, 1400)), errSize},
 		{"short header", []byte{0x45, 0, 0}, errFormat},
 	} {
-		if n, err := l.WriteBatch([][]byte{c.pkt}); n != 0 || !errors.Is(err, c.want) {
+		if n, err := l.WriteBatch(capture.Packets(c.pkt)); n != 0 || !errors.Is(err, c.want) {
 			t.Errorf("%s: WriteBatch = %d, %v", c.name, n, err)
 		}
 	}

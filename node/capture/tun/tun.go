@@ -8,14 +8,14 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
+	"unsafe"
 
-	"github.com/songgao/water"
 	"golang.org/x/sys/unix"
 
 	"github.com/vine-mesh/vine/node/capture"
+	"github.com/vine-mesh/vine/node/segment"
 )
 
 // nameMax is the length of the longest interface name: IFNAMSIZ less the final zero byte.
@@ -58,7 +58,7 @@ func Open(name string, mtu int) (*Device, error) {
 	if mtu < capture.MTUMin || mtu > mtuMax {
 		return nil, fmt.Errorf("open tun device %q: MTU %d is not between %d and %d", name, mtu, capture.MTUMin, mtuMax)
 	}
-	d, err := openWater(name)
+	d, err := openOffloading(name)
 	if err != nil {
 		return nil, fmt.Errorf("open tun device %q: %w%s", name, err, advice(err))
 	}
@@ -70,70 +70,69 @@ func Open(name string, mtu int) (*Device, error) {
 	return d, nil
 }
 
-// opening serialises openWater: strays tells a descriptor leaked by this call from others by it.
-var opening sync.Mutex
+// What the kernel may leave to us (TUN_F_* of linux/if_tun.h).
+const (
+	offloadCsum = 0x01
+	offloadTSO4 = 0x02
+	offloadTSO6 = 0x04
+	offloadECN  = 0x08
+	offloadUSO4 = 0x20
+	offloadUSO6 = 0x40
 
-// openWater calls water.New and mends what it gets.
-func openWater(name string) (*Device, error) {
-	opening.Lock()
-	defer opening.Unlock()
+	offloadTCP = offloadCsum | offloadTSO4 | offloadTSO6 | offloadECN
+	offloadAll = offloadTCP | offloadUSO4 | offloadUSO6
+)
 
-	// water opens without O_CLOEXEC. Holding ForkLock keeps every fork away until the flag is set:
-	// "it is held for reading while creating new file descriptors [...] and marking them
-	// close-on-exec" (package syscall, ForkLock).
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-
-	before := tunFDs()
-	ifce, err := water.New(water.Config{
-		DeviceType:             water.TUN,
-		PlatformSpecificParams: water.PlatformSpecificParams{Name: name},
-	})
+// openOffloading opens the interface with super-packets of TCP and UDP, else of TCP alone (UDP needs Linux 6.2), else
+// without any.
+func openOffloading(name string) (*Device, error) {
+	d, err := openTUN(name, unix.IFF_VNET_HDR)
 	if err != nil {
-		// When the ioctl fails water forgets its descriptor, which a child could inherit.
-		for fd := range tunFDs() {
-			if !before[fd] {
-				_ = unix.Close(fd)
-			}
+		if errors.Is(err, unix.EINVAL) {
+			return openTUN(name, 0)
 		}
 		return nil, err
 	}
-	file, ok := ifce.ReadWriteCloser.(*os.File)
-	if !ok {
-		_ = ifce.Close()
-		return nil, errors.New("water gave no file")
+	set := func(flags int) (err error) {
+		if e := d.raw.Control(func(fd uintptr) { err = unix.IoctlSetInt(int(fd), unix.TUNSETOFFLOAD, flags) }); e != nil {
+			return e
+		}
+		return err
 	}
-	raw, err := file.SyscallConn()
-	if err == nil {
-		err = raw.Control(func(fd uintptr) { unix.CloseOnExec(int(fd)) })
+	if set(offloadAll) == nil || set(offloadTCP) == nil {
+		return d, nil
 	}
+	_ = d.file.Close()
+	return openTUN(name, 0)
+}
+
+// openTUN opens the interface. The descriptor is close-on-exec: no child process may inherit the tunnel.
+func openTUN(name string, flags uint16) (*Device, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		_ = file.Close()
 		return nil, err
 	}
-	d := &Device{name: ifce.Name(), file: file, raw: raw}
+	req, err := unix.NewIfreq(name)
+	if err == nil {
+		req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | flags)
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, req)
+	}
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	d := &Device{name: req.Name(), file: os.NewFile(uintptr(fd), "/dev/net/tun")}
+	if d.raw, err = d.file.SyscallConn(); err != nil {
+		_ = d.file.Close()
+		return nil, err
+	}
+	d.reader.vnet, d.writer.vnet = flags&unix.IFF_VNET_HDR != 0, flags&unix.IFF_VNET_HDR != 0
 	// The method values are made once: making one for each call would allocate.
 	d.reader.step, d.writer.step = d.reader.fill, d.writer.drain
 	return d, nil
-}
-
-// tunFDs returns this process's descriptors of /dev/net/tun. It is empty if /proc is not there.
-func tunFDs() map[int]bool {
-	fds := make(map[int]bool)
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return fds
-	}
-	for _, e := range entries {
-		var fd int
-		if _, err := fmt.Sscan(e.Name(), &fd); err != nil {
-			continue
-		}
-		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && target == "/dev/net/tun" {
-			fds[fd] = true
-		}
-	}
-	return fds
 }
 
 func advice(err error) string {
@@ -167,11 +166,11 @@ func setMTU(name string, mtu int) error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFMTU, req)
 }
 
-// ReadBatch implements capture.Device.
-func (d *Device) ReadBatch(bufs [][]byte, sizes []int) (int, error) {
+// ReadBatch implements capture.Device. It takes at most readBytes or a little more, however many packets that are.
+func (d *Device) ReadBatch(bufs [][]byte, pkts []capture.Packet) (int, error) {
 	_ = bufs[0]
 	r := &d.reader
-	r.bufs, r.sizes = bufs, sizes
+	r.bufs, r.pkts = bufs, pkts
 	for {
 		r.n, r.err = 0, nil
 		err := d.raw.Read(r.step)
@@ -193,7 +192,7 @@ func (d *Device) ReadBatch(bufs [][]byte, sizes []int) (int, error) {
 			r.clipped = 0
 		}
 		n := r.n
-		r.bufs, r.sizes = nil, nil
+		r.bufs, r.pkts = nil, nil
 		if err != nil {
 			n = 0
 		}
@@ -201,28 +200,43 @@ func (d *Device) ReadBatch(bufs [][]byte, sizes []int) (int, error) {
 	}
 }
 
+// readBytes bounds what one ReadBatch takes: more would fall out of the cache before it is sealed.
+const readBytes = 256 << 10
+
 // A reader is the state of one ReadBatch call, kept in the Device so that it needs no allocation.
 type reader struct {
 	step    func(fd uintptr) bool
+	vnet    bool
+	header  [segment.VnetLen]byte
+	vector  [2]unix.Iovec
 	bufs    [][]byte
-	sizes   []int
+	pkts    []capture.Packet
 	n       int
 	clipped uint64
 	err     error
 }
 
-// fill reads until the buffers are full or nothing waits. It reports false, which makes the
+// fill reads until the buffers are full, enough was read or nothing waits. It reports false, which makes the
 // runtime wait for more, if it has come away with nothing.
 func (r *reader) fill(fd uintptr) bool {
-	for r.n < len(r.bufs) {
+	for total := 0; r.n < len(r.bufs) && total < readBytes; {
 		b := r.bufs[r.n]
-		n, err := unix.Read(int(fd), b)
+		n, err := r.read(int(fd), b)
 		switch {
 		case err == nil && n == len(b) && cut(b):
 			r.clipped++
 		case err == nil && n > 0:
-			r.sizes[r.n] = n
+			p := capture.Packet{Bytes: b[:n]}
+			if r.vnet {
+				var ok bool
+				if p, ok = segment.FromVnet(&r.header, b[:n]); !ok {
+					r.clipped++
+					continue
+				}
+			}
+			r.pkts[r.n] = p
 			r.n++
+			total += n
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
 			return r.n > 0
@@ -237,6 +251,31 @@ func (r *reader) fill(fd uintptr) bool {
 	return true
 }
 
+// read reads one packet to b, and what the kernel says about it to r.header. It returns the packet's length.
+func (r *reader) read(fd int, b []byte) (int, error) {
+	if !r.vnet {
+		return unix.Read(fd, b)
+	}
+	n, err := transfer(unix.SYS_READV, fd, &r.vector, r.header[:], b)
+	if err == nil && n <= segment.VnetLen {
+		return 0, nil
+	}
+	return n - segment.VnetLen, err
+}
+
+// transfer is readv or writev of two buffers, without the list that package unix would make for each call.
+func transfer(call uintptr, fd int, vector *[2]unix.Iovec, header, b []byte) (int, error) {
+	vector[0].Base, vector[1].Base = unsafe.SliceData(header), unsafe.SliceData(b)
+	vector[0].SetLen(len(header))
+	vector[1].SetLen(len(b))
+	n, _, errno := unix.Syscall(call, uintptr(fd), uintptr(unsafe.Pointer(vector)), uintptr(len(vector)))
+	vector[0].Base, vector[1].Base = nil, nil
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
 // cut reports whether a packet that fills its buffer has been cut by it: its header promises more.
 // The kernel says so itself only in the packet information header, which we do without.
 func cut(b []byte) bool {
@@ -249,12 +288,13 @@ func cut(b []byte) bool {
 	return true
 }
 
-// Clipped returns how many packets ReadBatch dropped because they were longer than its buffers.
+// Clipped returns how many packets ReadBatch dropped because they were longer than its buffers, or not what the kernel said
+// of them.
 func (d *Device) Clipped() uint64 { return d.clipped.Load() }
 
 // WriteBatch implements capture.Device. The kernel refuses what does not begin like IP, and
 // everything while the interface is down.
-func (d *Device) WriteBatch(pkts [][]byte) (int, error) {
+func (d *Device) WriteBatch(pkts []capture.Packet) (int, error) {
 	w := &d.writer
 	w.pkts, w.done, w.n, w.err = pkts, 0, 0, nil
 	err := d.raw.Write(w.step)
@@ -273,22 +313,26 @@ func (d *Device) WriteBatch(pkts [][]byte) (int, error) {
 
 // A writer is the state of one WriteBatch call, kept in the Device so that it needs no allocation.
 type writer struct {
-	step func(fd uintptr) bool
-	pkts [][]byte
-	done int // packets tried
-	n    int // packets taken
-	err  error
+	step   func(fd uintptr) bool
+	vnet   bool
+	broken [8]bool // kinds of super-packets (gso_type) that this kernel refuses though they are right
+	header [segment.VnetLen]byte
+	vector [2]unix.Iovec
+	pkts   []capture.Packet
+	done   int // packets tried
+	n      int // packets taken
+	err    error
+
+	finisher segment.Finisher
+	rest     []byte // a finished packet for which the kernel had no room; the finisher has the others
+	refused  error  // of a finished packet
 }
 
 // drain writes all packets. It reports false, which makes the runtime wait, if the kernel has no
 // room at the moment.
 func (w *writer) drain(fd uintptr) bool {
 	for w.done < len(w.pkts) {
-		p := w.pkts[w.done]
-		var err error = unix.EINVAL
-		if len(p) > 0 {
-			_, err = unix.Write(int(fd), p)
-		}
+		err := w.packet(int(fd), w.pkts[w.done])
 		switch {
 		case err == nil:
 			w.n++
@@ -302,6 +346,57 @@ func (w *writer) drain(fd uintptr) bool {
 		w.done++
 	}
 	return true
+}
+
+// packet writes one packet, in one call if the kernel takes it so. After EAGAIN and EINTR it is called with the same again.
+//
+// Kernels with a fault take a header that is right for EINVAL (6.6.44 and others of that month, for a tail shorter than
+// gso_size), and UDP needs Linux 6.2: then the segments go one by one, and so they do from then on for this kind.
+func (w *writer) packet(fd int, p capture.Packet) error {
+	if w.rest != nil {
+		return w.finished(fd)
+	}
+	if len(p.Bytes) == 0 || !segment.ToVnet(&w.header, p) {
+		return unix.EINVAL
+	}
+	kind := w.header[1] & 7
+	if w.vnet && !w.broken[kind] {
+		_, err := transfer(unix.SYS_WRITEV, fd, &w.vector, w.header[:], p.Bytes)
+		if p.GSOSize == 0 || !errors.Is(err, unix.EINVAL) {
+			return err
+		}
+	}
+	if !w.finisher.Start(p) {
+		return unix.EINVAL
+	}
+	w.refused = nil
+	w.rest, _ = w.finisher.Next()
+	err := w.finished(fd)
+	if err == nil && w.vnet && p.GSOSize != 0 {
+		w.broken[kind] = true // its segments are fine
+	}
+	return err
+}
+
+// finished writes the rest of what the finisher has.
+func (w *writer) finished(fd int) error {
+	for w.rest != nil {
+		var err error
+		if w.vnet {
+			w.header = [segment.VnetLen]byte{}
+			_, err = transfer(unix.SYS_WRITEV, fd, &w.vector, w.header[:], w.rest)
+		} else {
+			_, err = unix.Write(fd, w.rest)
+		}
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+			return err
+		}
+		if w.refused == nil {
+			w.refused = err
+		}
+		w.rest, _ = w.finisher.Next()
+	}
+	return w.refused
 }
 
 // MTU implements capture.Device. It is the MTU given to Open.

@@ -17,17 +17,29 @@ import (
 	"github.com/vine-mesh/vine/node/capture"
 	"github.com/vine-mesh/vine/node/capture/capturetest"
 	"github.com/vine-mesh/vine/node/capture/netnstest"
+	"github.com/vine-mesh/vine/node/segment"
 )
 
 const testMTU = 1420
 
 // open makes a TUN device in a new namespace, up, with addresses and default routes.
-func open(t testing.TB) (*netnstest.Namespace, *Device) {
+func open(t testing.TB) (*netnstest.Namespace, *Device) { return openAs(t, Open) }
+
+// openPlain is Open on a kernel without super-packets.
+func openPlain(name string, mtu int) (*Device, error) {
+	d, err := openTUN(name, 0)
+	if err == nil {
+		d.mtu, err = mtu, setMTU(d.name, mtu)
+	}
+	return d, err
+}
+
+func openAs(t testing.TB, how func(string, int) (*Device, error)) (*netnstest.Namespace, *Device) {
 	t.Helper()
 	ns := netnstest.New(t)
 	var d *Device
 	err := ns.Do(func() (err error) {
-		d, err = Open("vine%d", testMTU)
+		d, err = how("vine%d", testMTU)
 		return err
 	})
 	if err != nil {
@@ -43,7 +55,24 @@ func open(t testing.TB) (*netnstest.Namespace, *Device) {
 	return ns, d
 }
 
-func TestContract(t *testing.T) {
+func TestContract(t *testing.T) { contract(t, open) }
+
+// A kernel without super-packets, and one that refuses them when they are right.
+func TestContractWithoutOffload(t *testing.T) {
+	contract(t, func(t testing.TB) (*netnstest.Namespace, *Device) { return openAs(t, openPlain) })
+}
+
+func TestContractRefused(t *testing.T) {
+	contract(t, func(t testing.TB) (*netnstest.Namespace, *Device) {
+		ns, d := open(t)
+		for kind := 1; kind < len(d.writer.broken); kind++ {
+			d.writer.broken[kind] = true
+		}
+		return ns, d
+	})
+}
+
+func contract(t *testing.T, open func(testing.TB) (*netnstest.Namespace, *Device)) {
 	capturetest.Test(t, func(t *testing.T) (capture.Device, capturetest.Far) {
 		ns, d := open(t)
 		return d, capturetest.Far{
@@ -71,8 +100,8 @@ func TestNameAndMTUAreTheKernels(t *testing.T) {
 	}
 }
 
-// "FD_CLOEXEC: the descriptor is closed in a child that runs another program" is what water lacks:
-// no child may inherit the tunnel.
+// "FD_CLOEXEC: the descriptor is closed in a child that runs another program" no child
+// may inherit the tunnel.
 func TestCloseOnExec(t *testing.T) {
 	_, d := open(t)
 	var flags int
@@ -99,6 +128,17 @@ func TestCloseOnExec(t *testing.T) {
 	if out := list(); !strings.Contains(out, "/dev/net/tun") {
 		t.Errorf("without close-on-exec the child should have the tunnel open:\n%s", out)
 	}
+}
+
+// tunFDs returns this process's descriptors of /dev/net/tun.
+func tunFDs() (fds []string) {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && target == "/dev/net/tun" {
+			fds = append(fds, e.Name())
+		}
+	}
+	return fds
 }
 
 func TestFailedOpenLeavesNothing(t *testing.T) {
@@ -152,9 +192,9 @@ func TestAdvice(t *testing.T) {
 func TestInterfaceTakenAway(t *testing.T) {
 	ns, d := open(t)
 	ns.Run(t, "ip link del "+d.Name())
-	bufs, sizes := [][]byte{make([]byte, testMTU)}, []int{0}
+	bufs, got := [][]byte{make([]byte, testMTU)}, make([]capture.Packet, 1)
 	for {
-		n, err := d.ReadBatch(bufs, sizes)
+		n, err := d.ReadBatch(bufs, got)
 		if err == nil && n > 0 {
 			continue // a router solicitation sent before
 		}
@@ -169,12 +209,61 @@ func TestWriteWhileDown(t *testing.T) {
 	ns, d := open(t)
 	ns.Run(t, "ip link set "+d.Name()+" down")
 	pkt := capturetest.AppendUDP(nil, netip.AddrPortFrom(capturetest.Remote4, 1), netip.MustParseAddrPort("10.192.1.5:2"), nil)
-	if n, err := d.WriteBatch([][]byte{pkt, pkt}); n != 0 || err == nil || errors.Is(err, net.ErrClosed) {
+	if n, err := d.WriteBatch(capture.Packets(pkt, pkt)); n != 0 || err == nil || errors.Is(err, net.ErrClosed) {
 		t.Errorf("WriteBatch = %d, %v", n, err)
 	}
 	ns.Run(t, "ip link set "+d.Name()+" up")
-	if n, err := d.WriteBatch([][]byte{pkt}); n != 1 || err != nil {
+	if n, err := d.WriteBatch(capture.Packets(pkt)); n != 1 || err != nil {
 		t.Errorf("WriteBatch after up = %d, %v", n, err)
+	}
+}
+
+// What a host sends with UDP_SEGMENT comes as one super-packet, and can go back in as one.
+func TestSuperPackets(t *testing.T) {
+	ns, d := open(t)
+	var conn *net.UDPConn
+	err := ns.Do(func() (err error) {
+		conn, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(10, 192, 1, 5), Port: 4001})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT, 1000) })
+	if err != nil {
+		t.Skipf("NOT TESTED: no UDP_SEGMENT: %v", err)
+	}
+	if _, err := conn.WriteToUDPAddrPort(make([]byte, 9500), netip.AddrPortFrom(capturetest.Remote4, 9)); err != nil {
+		t.Fatal(err)
+	}
+	bufs, got := [][]byte{make([]byte, segment.LengthMax)}, make([]capture.Packet, 1)
+	for {
+		if _, err := d.ReadBatch(bufs, got); err != nil {
+			t.Fatal(err)
+		}
+		if b := got[0].Bytes; b[0]>>4 == 4 && b[9] == 17 {
+			break
+		}
+	}
+	if got[0].GSOSize != 1000 || !got[0].Partial || len(got[0].Bytes) != 9528 || got[0].Segments() != 10 {
+		t.Errorf("%d bytes with segments of %d, %v", len(got[0].Bytes), got[0].GSOSize, got[0].Partial)
+	}
+	// More segments than a kernel takes in one: they arrive, and the device remembers.
+	many := capturetest.AppendUDP(nil, netip.AddrPortFrom(capturetest.Remote4, 9), netip.MustParseAddrPort("10.192.1.5:4001"), make([]byte, 150*4))
+	segment.Seed(many)
+	if n, err := d.WriteBatch([]capture.Packet{{Bytes: many, GSOSize: 4, Partial: true}}); n != 1 || err != nil || !d.writer.broken[5] || d.writer.broken[1] {
+		t.Errorf("WriteBatch = %d, %v, remembered %v", n, err, d.writer.broken)
+	}
+	b := make([]byte, 100)
+	for i := range 150 {
+		if n, _, err := conn.ReadFromUDPAddrPort(b); n != 4 || err != nil {
+			t.Fatalf("datagram %d: %d bytes, %v", i, n, err)
+		}
 	}
 }
 
@@ -190,14 +279,14 @@ func TestPacketPathDoesNotAllocate(t *testing.T) {
 	}
 	defer func() { _ = conn.Close() }()
 	to := netip.AddrPortFrom(capturetest.Remote4, 9)
-	pkts := [][]byte{capturetest.AppendUDP(nil, to, netip.MustParseAddrPort("10.192.1.5:4001"), []byte("in"))}
-	bufs, sizes := [][]byte{make([]byte, testMTU), make([]byte, testMTU)}, make([]int, 2)
+	pkts := capture.Packets(capturetest.AppendUDP(nil, to, netip.MustParseAddrPort("10.192.1.5:4001"), []byte("in")))
+	bufs, got := [][]byte{make([]byte, testMTU), make([]byte, testMTU)}, make([]capture.Packet, 2)
 	payload := []byte("out")
 	allocs := testing.AllocsPerRun(200, func() {
 		if _, err := conn.WriteToUDPAddrPort(payload, to); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.ReadBatch(bufs, sizes); err != nil {
+		if _, err := d.ReadBatch(bufs, got); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := d.WriteBatch(pkts); err != nil {

@@ -1,0 +1,103 @@
+package segment
+
+import "encoding/binary"
+
+// udpSegmentsMax is UDP_MAX_SEGMENTS of Linux before 6.9; later kernels take twice as many.
+const udpSegmentsMax = 64
+
+// A Run is segments of one super-packet on their way to be it again. The first lies at the begin of some room, and the
+// payload of each other is opened right behind what is there: its headers then lie for a moment over the end of the payload
+// before, which is saved and put back.
+//
+// A run of UDP has no more segments than a kernel takes from us; the next one opens another run.
+type Run struct {
+	buf   []byte // begins with the first segment's headers
+	n     int    // bytes of it that are the packet; zero: no run is open
+	size  int
+	count int
+	ended bool
+	flags byte // of TCP, that only the last segment has
+	l     layout
+
+	header [headMax]byte // of the first segment
+	saved  [headMax]byte
+}
+
+// Start opens a run with the segment b; further ones go into b's capacity. It fails if no segment of size can be like that.
+func (r *Run) Start(b []byte, size uint16, at Position) bool {
+	r.n = 0
+	l, ok := parse(b)
+	if !ok || !fits(len(b)-l.head, int(size), at) {
+		return false
+	}
+	r.buf, r.n, r.size, r.count, r.ended, r.flags, r.l = b[:cap(b)], len(b), int(size), 1, at == Last, 0, l
+	copy(r.header[:], b[:l.head])
+	return true
+}
+
+// fits reports whether a segment at a place may have a payload of n bytes: all of size but the last.
+func fits(n, size int, at Position) bool {
+	return n > 0 && (n == size || at == Last && n < size)
+}
+
+// Open reports whether there is a run.
+func (r *Run) Open() bool { return r.n > 0 }
+
+// Len returns the bytes of the open run; zero if there is none.
+func (r *Run) Len() int { return r.n }
+
+// Room returns an empty slice at the place where a next segment of length bytes, headers included, is to be opened. It
+// fails if the run has ended or the segment has no room. After it comes Keep or Undo.
+func (r *Run) Room(length int) ([]byte, bool) {
+	at := r.n - r.l.head
+	if r.n == 0 || r.ended || r.l.proto == protoUDP && r.count == udpSegmentsMax || length <= r.l.head || at+length > min(len(r.buf), LengthMax) {
+		return nil, false
+	}
+	copy(r.saved[:], r.buf[at:r.n])
+	return r.buf[at:at:len(r.buf)], true
+}
+
+// Undo makes the run what it was before Room.
+func (r *Run) Undo() { copy(r.buf[r.n-r.l.head:r.n], r.saved[:]) }
+
+// Keep takes the segment that was opened in the room. It fails, like Undo, if it is not the one that follows.
+func (r *Run) Keep(segment []byte, at Position) bool {
+	l, ok := parse(segment)
+	ok = ok && l == r.l && fits(len(segment)-l.head, r.size, at) && r.follows(segment)
+	if ok && l.proto == protoTCP && at == Last {
+		r.flags = segment[l.upper+13] & (tcpFIN | tcpPSH)
+	}
+	r.Undo()
+	if !ok {
+		return false
+	}
+	r.n += len(segment) - l.head
+	r.count++
+	r.ended = at == Last
+	return true
+}
+
+// follows reports whether a segment goes on where the run ends.
+func (r *Run) follows(segment []byte) bool {
+	if !r.l.sameFlow(segment, r.header[:]) {
+		return false
+	}
+	at := r.l.upper + 4
+	return r.l.proto != protoTCP ||
+		binary.BigEndian.Uint32(segment[at:]) == binary.BigEndian.Uint32(r.header[at:])+uint32(r.n-r.l.head)
+}
+
+// Close ends the run and returns what it became: with its headers right, and a partial checksum.
+func (r *Run) Close() Packet {
+	p := Packet{Bytes: r.buf[:r.n:r.n], Partial: true}
+	if r.count > 1 {
+		p.GSOSize = uint16(r.size)
+	}
+	if r.l.proto == protoTCP {
+		p.Bytes[r.l.upper+13] |= r.flags
+	}
+	r.l.setLength(p.Bytes)
+	r.l.seed(p.Bytes)
+	r.buf, r.n = nil, 0
+	return p
+}
