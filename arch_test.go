@@ -49,7 +49,7 @@ var rooms = map[string]room{
 	"node/capture/netnstest":   {homes: "golang.org/x/sys"},
 	"node/capture/hostnet":     {homes: "github.com/vishvananda golang.org/x/sys"},
 	"node/capture/netstack":    {imports: "node/capture node/segment", homes: "gvisor.dev/gvisor"},
-	"node/capture/tun":         {imports: "node/capture node/segment", homes: "golang.org/x/sys"},
+	"node/capture/tun":         {imports: "node/capture node/segment", homes: "github.com/songgao/water golang.org/x/sys"},
 	"node/config":              {homes: "github.com/BurntSushi/toml"},
 	"node/control":             {imports: "tables", homes: "golang.org/x/sys golang.org/x/net"},
 	"node/forward":             {pure: true, imports: "tables tables/fib"},

@@ -15,6 +15,7 @@ require (
 	github.com/hashicorp/serf v0.11.0
 	github.com/huin/goupnp v1.3.1
 	github.com/rogpeppe/go-internal v1.16.0
+	github.com/songgao/water v0.0.0-20200317203138-2b4b6d7c09d8
 	github.com/spf13/cobra v1.10.2
 	github.com/vishvananda/netlink v1.3.1
 	golang.org/x/crypto v0.58.0

@@ -86,11 +86,11 @@ const (
 // openOffloading opens the interface with super-packets of TCP and UDP, else of TCP alone (UDP needs Linux 6.2), else
 // without any.
 func openOffloading(name string) (*Device, error) {
-	d, err := openTUN(name, unix.IFF_VNET_HDR)
+	d, err := openVnet(name)
+	if errors.Is(err, unix.EINVAL) {
+		return openWater(name)
+	}
 	if err != nil {
-		if errors.Is(err, unix.EINVAL) {
-			return openTUN(name, 0)
-		}
 		return nil, err
 	}
 	set := func(flags int) (err error) {
@@ -103,18 +103,18 @@ func openOffloading(name string) (*Device, error) {
 		return d, nil
 	}
 	_ = d.file.Close()
-	return openTUN(name, 0)
+	return openWater(name)
 }
 
-// openTUN opens the interface. The descriptor is close-on-exec: no child process may inherit the tunnel.
-func openTUN(name string, flags uint16) (*Device, error) {
+// openVnet opens the interface with headers that describe super-packets, which water does not know. The descriptor is close-on-exec: no child process may inherit the tunnel.
+func openVnet(name string) (*Device, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
 	req, err := unix.NewIfreq(name)
 	if err == nil {
-		req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | flags)
+		req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, req)
 	}
 	if err == nil {
@@ -124,15 +124,21 @@ func openTUN(name string, flags uint16) (*Device, error) {
 		_ = unix.Close(fd)
 		return nil, err
 	}
-	d := &Device{name: req.Name(), file: os.NewFile(uintptr(fd), "/dev/net/tun")}
-	if d.raw, err = d.file.SyscallConn(); err != nil {
-		_ = d.file.Close()
+	file := os.NewFile(uintptr(fd), "/dev/net/tun")
+	raw, err := file.SyscallConn()
+	if err != nil {
+		_ = file.Close()
 		return nil, err
 	}
-	d.reader.vnet, d.writer.vnet = flags&unix.IFF_VNET_HDR != 0, flags&unix.IFF_VNET_HDR != 0
+	return newDevice(req.Name(), file, raw, true), nil
+}
+
+func newDevice(name string, file *os.File, raw syscall.RawConn, vnet bool) *Device {
+	d := &Device{name: name, file: file, raw: raw}
+	d.reader.vnet, d.writer.vnet = vnet, vnet
 	// The method values are made once: making one for each call would allocate.
 	d.reader.step, d.writer.step = d.reader.fill, d.writer.drain
-	return d, nil
+	return d
 }
 
 func advice(err error) string {

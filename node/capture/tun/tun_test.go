@@ -27,7 +27,7 @@ func open(t testing.TB) (*netnstest.Namespace, *Device) { return openAs(t, Open)
 
 // openPlain is Open on a kernel without super-packets.
 func openPlain(name string, mtu int) (*Device, error) {
-	d, err := openTUN(name, 0)
+	d, err := openWater(name)
 	if err == nil {
 		d.mtu, err = mtu, setMTU(d.name, mtu)
 	}
@@ -128,17 +128,6 @@ func TestCloseOnExec(t *testing.T) {
 	if out := list(); !strings.Contains(out, "/dev/net/tun") {
 		t.Errorf("without close-on-exec the child should have the tunnel open:\n%s", out)
 	}
-}
-
-// tunFDs returns this process's descriptors of /dev/net/tun.
-func tunFDs() (fds []string) {
-	entries, _ := os.ReadDir("/proc/self/fd")
-	for _, e := range entries {
-		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && target == "/dev/net/tun" {
-			fds = append(fds, e.Name())
-		}
-	}
-	return fds
 }
 
 func TestFailedOpenLeavesNothing(t *testing.T) {
