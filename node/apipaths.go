@@ -112,12 +112,13 @@ func (l *loop) describePaths(now time.Time, peer tables.RouterID) control.Paths 
 	for _, w := range ways {
 		p := l.describeWay(now, peer, w, streams)
 		switch {
-		case !leads:
+		case !leads || w.Chosen.Rate.Kind == path.RateUnknown: // then the score is a guess
 		case w.Path == choice.Path:
 			p.Score = int64(choice.Score)
 		case w.Path == choice.RunnerUp:
-			p.RunnerUp, p.Score = true, int64(choice.RunnerUpScore)
+			p.Score = int64(choice.RunnerUpScore)
 		}
+		p.RunnerUp = leads && w.Path == choice.RunnerUp
 		out.Paths = append(out.Paths, p)
 		known.Endpoints = slices.DeleteFunc(known.Endpoints, func(at netip.AddrPort) bool { return at == w.Path })
 	}

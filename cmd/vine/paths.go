@@ -86,7 +86,7 @@ func (e *Env) printPaths(p control.Paths) error {
 				what = "runner-up"
 			}
 			if w.RunnerUp || w.Score > 0 {
-				rows = append(rows, what, fmt.Sprintf("%s, %s", orDash(bitsText(w.Score)), wayText(w)))
+				rows = append(rows, what, fmt.Sprintf("%s, %s", scoreText(w), wayText(w)))
 			}
 		}
 	} else if p.State != "none" && p.Leads != "" {
@@ -112,6 +112,15 @@ func (e *Env) printPaths(p control.Paths) error {
 		})
 	}
 	return e.table([]string{"PATH", "VIA", "TRANSPORT", "ENDPOINT", "STATE", "RTT", "LOSS", "BANDWIDTH", "USED", "HEARD"}, paths)
+}
+
+// scoreText is what a path scored. Its sign of doubt is that of the rate that the score comes from.
+func scoreText(w control.Path) string {
+	text := orDash(bitsText(w.Score))
+	if w.Score > 0 && w.RateKind == "at least" {
+		return "at least " + text
+	}
+	return text
 }
 
 // wayText names a path in a few words.

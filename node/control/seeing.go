@@ -105,7 +105,7 @@ type Path struct {
 	RateAge   float64         `json:"rate_age_seconds"`
 	Used      int64           `json:"used_bits"`
 	RunnerUp  bool            `json:"runner_up"`  // the best of the others at the last choice
-	Score     int64           `json:"score_bits"` // at the last choice: bits per second that a transfer is expected to get; 0: not kept
+	Score     int64           `json:"score_bits"` // at the last choice: bits per second that a transfer is expected to get; 0: not kept, or no rate is known
 }
 
 // A Drain says how far a VR is emptied of those it serves.
