@@ -97,6 +97,9 @@ func (q *queues) elect(now time.Time) (elected []mesh.QueueCandidate) {
 		if !ok || !view.Admitted(e.Router, now) {
 			continue
 		}
+		if r.Draining {
+			delete(q.refused, e.Router) // that was why, and it says so when it serves again
+		}
 		candidates = append(candidates, mesh.QueueCandidate{
 			Router: e.Router, Site: e.Site, MayQueue: e.MayQueue, Regular: r.VRKind == "regular",
 			Draining: r.Draining, Full: r.Full, Alive: alive[e.Router],

@@ -111,6 +111,31 @@ func TestDrainSeen(t *testing.T) {
 	})
 }
 
+// TestDrainTakenBack: with two queue-VRs, a limited VR is back at the one that was drained soon after that is taken back.
+func TestDrainTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		w := nodetest.New(t, 5)
+		defer w.Close()
+		a := w.Found("alpha")
+		b := w.Join("beta", a)
+		d := w.Behind("delta", transporttest.Symmetric).JoinAs(a)
+		attached := func(n int) func() bool { return func() bool { return len(queuesOf(t, d).Attached) == n } }
+		w.Eventually("delta is attached to both", 2*time.Minute, attached(2))
+		if _, err := b.API().Drain(ctx, true); err != nil {
+			t.Fatal(err)
+		}
+		w.Eventually("delta has left beta", time.Minute, attached(1))
+		time.Sleep(time.Minute)
+		if _, err := b.API().Drain(ctx, false); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		w.Eventually("delta is attached to both again", time.Minute, attached(2))
+		t.Logf("back after %v", time.Since(start))
+	})
+}
+
 // TestDrainLosesNothing: two limited VRs, and the queue-VR between them is drained while a host sends 1,000 packets a
 // second through it, in each direction. None is lost, and none comes twice.
 func TestDrainLosesNothing(t *testing.T) {
