@@ -154,6 +154,7 @@ type Node struct {
 	hostile   func(r frame.Relay, payload []byte)
 	unmetered bool // what is done for others is not limited
 	anyGossip bool // gossip is relayed whoever's it is, and wherever it goes
+	off       relayDefences
 
 	reach    reachable
 	contacts contacts

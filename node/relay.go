@@ -39,6 +39,13 @@ type served struct {
 	refused, dropped atomic.Uint64 // datagrams
 }
 
+// relayDefences are off in tests that must fail without them.
+type relayDefences struct {
+	anyRelay bool // whoever has a link may hand relay datagrams on to us
+	anyName  bool // a hop may send in the name of others
+	twice    bool // what was handed on may be handed on again
+}
+
 // relay takes a relay datagram: one for us gives up what is in it, one for another goes on, with the tag
 // of the next hop. Nothing of it is kept; a wrong tag gets no answer.
 func (l *receiveLane) relay(in *arrived, b []byte, from netip.AddrPort, i int) {
@@ -58,8 +65,8 @@ func (l *receiveLane) relay(in *arrived, b []byte, from netip.AddrPort, i int) {
 		h.used.Store(true)
 		n.hint()
 	}
-	if r.Role == frame.RelayForward {
-		if r.Destination != n.self.Router || r.Source == n.self.Router || r.Source == h.router || !h.mayQueue ||
+	if r.Role == frame.RelayForward && !(n.off.twice && r.Destination != n.self.Router) {
+		if r.Destination != n.self.Router || r.Source == n.self.Router || r.Source == h.router || !h.mayQueue && !n.off.anyRelay ||
 			!relayable(r.VN, payload) {
 			n.refused.Add(1)
 			return
@@ -78,7 +85,7 @@ func (l *receiveLane) passOn(in *arrived, h hop, r frame.Relay, b, payload []byt
 		n.hostile(r, append([]byte(nil), payload...))
 		return
 	}
-	if r.Source != h.router || !in.snapshot.passes(n.self.Router, r, payload) {
+	if r.Source != h.router && !n.off.anyName || !in.snapshot.passes(n.self.Router, r, payload) {
 		n.refused.Add(1)
 		h.served.refused.Add(1)
 		return

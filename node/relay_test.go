@@ -93,6 +93,7 @@ func newRelayRig(t testing.TB, rate int64, polls bool) *relayRig {
 		VNs: []forward.VNInput{{ID: laneVN, Seal: tables.SealEncrypt, Sets: []forward.Set{
 			{Routers: []tables.RouterID{laneA}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.192.1.0/24")}},
 			{Routers: []tables.RouterID{laneC}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.192.3.0/24")}},
+			{Routers: []tables.RouterID{4}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.192.4.0/24")}},
 		}}},
 	})
 	if err != nil {
@@ -172,6 +173,53 @@ func TestRelayDoesNotAllocate(t *testing.T) {
 				t.Errorf("%d relayed, %d dropped, %d bytes held, of %d datagrams", relayed, dropped, held, all)
 			}
 		})
+	}
+}
+
+// TestRelayRules: what a member, with a link and right hop tags, may not have a VR do with relay datagrams. The VR passes nothing
+// on and takes nothing in; with the rule off it does.
+func TestRelayRules(t *testing.T) {
+	const laneD = tables.RouterID(4)
+	for _, tc := range []struct {
+		name     string
+		role     frame.RelayRole
+		from, to tables.RouterID
+		mayQueue bool // the member is a queue-VR
+		off      relayDefences
+	}{
+		{"hands on without being a queue-VR", frame.RelayForward, laneC, laneB, false, relayDefences{anyRelay: true}},
+		{"sends in another's name", frame.RelayQueue, laneD, laneC, false, relayDefences{anyName: true}},
+		// Two queue-VRs that did so would pass it between them for ever.
+		{"hands on what is to be handed on again", frame.RelayForward, laneD, laneC, true, relayDefences{twice: true, anyName: true}},
+	} {
+		for _, off := range []bool{false, true} {
+			r := newRelayRig(t, 0, false)
+			if off {
+				r.n.off = tc.off
+			}
+			hops := map[uint32]hop{}
+			for index, h := range *r.n.hops.Load() {
+				h.mayQueue = tc.mayQueue
+				hops[index] = h
+			}
+			r.n.hops.Store(&hops)
+			r.sealed, r.next = nil, 0
+			for range laneBatch {
+				b := make([]byte, frame.RelayHeaderLen+100, frame.RelayOverhead+100+secure.HopScratch)
+				b[frame.RelayHeaderLen] = byte(frame.TypeData)
+				whole, ok := r.in.Wrap(b, tc.role, laneVN, tc.from, tc.to)
+				if !ok {
+					t.Fatal("not wrapped")
+				}
+				r.sealed = append(r.sealed, whole)
+			}
+			r.step()
+			refused := int(r.n.refused.Load())
+			done := r.out.datagrams + int(r.n.junk.Load()) // junk: opened as if it came from another
+			if want := map[bool][2]int{false: {laneBatch, 0}, true: {0, laneBatch}}[off]; refused != want[0] || done != want[1] {
+				t.Errorf("%s, defence off %v: %d of %d refused, %d done", tc.name, off, refused, laneBatch, done)
+			}
+		}
 	}
 }
 
