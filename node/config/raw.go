@@ -29,7 +29,7 @@ type rawUnderlay struct {
 type rawQueue struct {
 	Use      []string `toml:"use" doc:"Names of the queue-VRs that this VR attaches to if it is limited. Empty: chosen by its own measurement." def:"[]"`
 	Serve    bool     `toml:"serve" doc:"Relay for limited VRs if this one is regular and its enrolment allows it." def:"true"`
-	Rate     string   `toml:"rate" doc:"What this VR relays at most, such as 100Mbit, shared fairly among those it serves. Empty: no limit." def:"\"\""`
+	Rate     string   `toml:"rate" doc:"What this VR relays at most, such as 100Mbit, shared fairly among those it serves. Set it to nine tenths of what the line carries: then packets wait here, in turn, and not in the line, and limited VRs can measure how busy this VR is and spread over several. Empty: no limit." def:"\"\""`
 	Capacity string   `toml:"capacity" doc:"What the link record says that this VR can relay, such as 1Gbit. People may read it; no choice follows it." def:"\"\""`
 	Mode     string   `toml:"mode" doc:"How a limited VR gets its packets: channel (always open), udp-poll or tcp-poll (asked for, for networks that kill idle channels; tcp-poll dials nothing by UDP)." def:"\"channel\""`
 	Interval string   `toml:"interval" doc:"Pause between two polls, 50ms to 1s." def:"\"500ms\""`
