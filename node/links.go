@@ -115,7 +115,7 @@ func (l *loop) pathsTo(id tables.RouterID, r tables.LinkRecord) (paths []netip.A
 		}
 	}
 	for _, relay := range r.Queues {
-		if l.relayAllowed(l.now, relay) && l.mayPass(relay) {
+		if l.relayAllowed(l.now, relay) {
 			paths = append(paths, path.Relay(relay, id))
 		}
 	}

@@ -44,6 +44,7 @@ type relayDefences struct {
 	anyRelay bool // whoever has a link may hand relay datagrams on to us
 	anyName  bool // a hop may send in the name of others
 	twice    bool // what was handed on may be handed on again
+	anyQueue bool // whoever a peer names may be its relay, if only it is a VR
 }
 
 // relay takes a relay datagram: one for us gives up what is in it, one for another goes on, with the tag

@@ -84,7 +84,10 @@ func (l *loop) leads(id tables.RouterID) bool {
 func (l *loop) relayAllowed(now time.Time, id tables.RouterID) bool {
 	e, ok := l.store.Enrolment(id)
 	r, known := l.store.LinkRecord(id)
-	return ok && known && id != l.n.self.Router && l.mayPass(id) && e.MayQueue && r.VRKind == "regular" && l.store.Admitted(id, now)
+	if !ok || !known || id == l.n.self.Router || !l.mayPass(id) {
+		return false
+	}
+	return e.MayQueue && r.VRKind == "regular" && l.store.Admitted(id, now) || l.n.off.anyQueue
 }
 
 // offerRelays takes the relays that a peer names: it has links with them, so we need one.

@@ -142,7 +142,9 @@ type resident struct {
 }
 
 // enrol enrols a VR at a site and stores its enrolment; the VR has no link record yet.
-func (s *still) enrol(name, site string) *resident {
+func (s *still) enrol(name, site string) *resident { return s.enrolAs(name, site, false) }
+
+func (s *still) enrolAs(name, site string, mayQueue bool) *resident {
 	s.t.Helper()
 	s.enrolled++
 	id := s.enrolled
@@ -152,7 +154,7 @@ func (s *still) enrol(name, site string) *resident {
 	s.keep(s.sign(tables.Enrolment{
 		Version: 1, Router: id, Name: name, Site: site, Identity: tables.PublicOf(r.identity),
 		Blocks:    []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 200, byte(id), 0}), 24)},
-		NotBefore: now.Unix(), NotAfter: now.AddDate(1, 0, 0).Unix(),
+		MayQueue: mayQueue, NotBefore: now.Unix(), NotAfter: now.AddDate(1, 0, 0).Unix(),
 	}, s.authority))
 	if _, ok := s.l.store.Enrolment(id); !ok {
 		s.t.Fatalf("%s is not enrolled", name)
@@ -163,11 +165,18 @@ func (s *still) enrol(name, site string) *resident {
 // record returns the VR's next link record, which claims key as its own.
 func (s *still) record(r *resident, key tables.LinkKey) *tables.Document {
 	s.t.Helper()
-	r.version++
-	return s.sign(tables.LinkRecord{
-		Version: r.version, Router: r.id, Link: key, VRKind: "regular", Software: "test",
+	return s.recordAs(r, tables.LinkRecord{
+		Link: key, VRKind: "regular",
 		Endpoints: []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(r.id)}), 8463)},
-	}, r.identity)
+	})
+}
+
+// recordAs returns the VR's next link record, which says what body says.
+func (s *still) recordAs(r *resident, body tables.LinkRecord) *tables.Document {
+	s.t.Helper()
+	r.version++
+	body.Version, body.Router, body.Software = r.version, r.id, "test"
+	return s.sign(body, r.identity)
 }
 
 // envelopesOf returns documents as a hello carries them.
