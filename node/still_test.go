@@ -153,7 +153,7 @@ func (s *still) enrolAs(name, site string, mayQueue bool) *resident {
 	now := time.Now()
 	s.keep(s.sign(tables.Enrolment{
 		Version: 1, Router: id, Name: name, Site: site, Identity: tables.PublicOf(r.identity),
-		Blocks:    []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 200, byte(id), 0}), 24)},
+		Blocks:   []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 200, byte(id), 0}), 24)},
 		MayQueue: mayQueue, NotBefore: now.Unix(), NotAfter: now.AddDate(1, 0, 0).Unix(),
 	}, s.authority))
 	if _, ok := s.l.store.Enrolment(id); !ok {
