@@ -30,7 +30,7 @@ type scene struct {
 	there, back   *nodetest.Flow // between c and d in VN 1
 	beside        *nodetest.Flow // between c and e in VN 2
 	hostile       atomic.Pointer[mischief]
-	culprit       atomic.Value // name
+	culprit       atomic.Value // name, or "all"
 	mu            sync.Mutex   // guards random and held
 	random        *rand.Rand
 	held          func()
@@ -43,7 +43,7 @@ func newScene(t *testing.T, w *nodetest.World) *scene {
 	w.Prepare = func(n *node.Node) {
 		_, name := n.Router()
 		n.Relaying(func(r frame.Relay, payload []byte, pass func(tables.RouterID, frame.Relay, []byte)) {
-			if f := s.hostile.Load(); f != nil && s.culprit.Load() == name {
+			if f := s.hostile.Load(); f != nil && (s.culprit.Load() == name || s.culprit.Load() == "all") {
 				s.seen.Add(1)
 				(*f)(s, r, payload, pass)
 				return
@@ -295,6 +295,27 @@ func TestHostileQueueVR(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAllQueueVRsDrop: where there is no queue-VR to move to, what one that drops does lasts: it is the move that saves
+// traffic in TestHostileQueueVR.
+func TestAllQueueVRsDrop(t *testing.T) {
+	inWorld(t, 70, func(t *testing.T, w *nodetest.World) {
+		s := newScene(t, w)
+		all := mischief(func(s *scene, r frame.Relay, b []byte, pass passing) {
+			if r.VN == 0 || !s.chance(0.5) {
+				pass(r.Destination, r, b)
+			}
+		})
+		s.culprit.Store("all")
+		s.hostile.Store(&all)
+		start := time.Now()
+		s.run(30 * time.Second)
+		s.check()
+		if lost, sent := s.there.LostBetween(start.Add(10*time.Second), start.Add(30*time.Second)); lost < sent/3 {
+			t.Errorf("%d of %d lost: the bounds of the tests above show nothing", lost, sent)
+		}
+	})
 }
 
 // TestQueueVRForwardsNothing: one that accepts and forwards nothing, from before anybody used it.
