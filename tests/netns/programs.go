@@ -244,6 +244,7 @@ func Throughput(t testing.TB, p *netnstest.Process) float64 {
 func ServeIperf(t testing.TB, ns *netnstest.Namespace, addr netip.Addr, words ...string) *netnstest.Process {
 	t.Helper()
 	netnstest.Require(t, "iperf3", "ss")
+	Await(t, "the iperf3 before has ended", 20*time.Second, func() bool { return !listens(ns, addr, 5201) })
 	p := ns.Start(t, append([]string{"iperf3", "-s", "-1", "-J", "-B", addr.String()}, words...)...)
 	Await(t, "iperf3 listens", 10*time.Second, func() bool { return listens(ns, addr, 5201) })
 	return p
