@@ -2,6 +2,7 @@ package transport
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vine-mesh/vine/tables"
@@ -286,6 +287,17 @@ func (l *Links) lostRelay(now time.Time, relay tables.RouterID) {
 		at := path.Relay(relay, k.router)
 		if k.conn.way(at) != nil {
 			k.conn.lose(now, at)
+			l.touch(k)
+		}
+	}
+}
+
+// foundRelay has first messages repeated at once that could not leave while there was no link with a router that they
+// go through.
+func (l *Links) foundRelay(now time.Time, relay tables.RouterID) {
+	for _, k := range l.links {
+		if k.dial != nil && k.conn == nil && slices.Contains(l.targets(k), path.Relay(relay, k.router)) {
+			k.dial.next = now
 			l.touch(k)
 		}
 	}

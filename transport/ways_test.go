@@ -207,3 +207,24 @@ func TestQueueOfTheOtherDirection(t *testing.T) {
 		t.Errorf("its acknowledgements: %+v", m)
 	}
 }
+
+// A first message that goes through a relay with which there is no link yet goes again as soon as there is one: a VR
+// that starts anew is back after the round trips that it takes.
+func TestDialThroughNewRelay(t *testing.T) {
+	w, a, b := relayedWorld(t)
+	before := w.filter
+	w.filter = func(p *packet) bool {
+		relay, to := path.RelayOf(p.to)
+		_, up := a.up[relay]
+		return before(p) && (relay == 0 || to != b.id || up)
+	}
+	start := w.now
+	a.do(a.links.Dial(w.now, 2))
+	a.do(a.links.Dial(w.now, 3))
+	if !w.until(initRetryMin, func() bool { _, up := a.up[2]; return up }) {
+		t.Fatalf("no link after %v", w.now.Sub(start))
+	}
+	if took := w.now.Sub(start); took > 8*w.delay {
+		t.Errorf("after %v, with a delay of %v", took, w.delay)
+	}
+}
