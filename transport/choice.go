@@ -292,8 +292,8 @@ func (l *Links) lostRelay(now time.Time, relay tables.RouterID) {
 	}
 }
 
-// foundRelay has first messages repeated at once that could not leave while there was no link with a router that they
-// go through.
+// foundRelay has first messages repeated at once that led nowhere while there was no link with a router that they go
+// through. It is called when the router has answered in the link's session: before that it may drop what we relay.
 func (l *Links) foundRelay(now time.Time, relay tables.RouterID) {
 	for _, k := range l.links {
 		if k.dial != nil && k.conn == nil && slices.Contains(l.targets(k), path.Relay(relay, k.router)) {

@@ -59,6 +59,10 @@ func (l *Links) onControl(now time.Time, from netip.AddrPort, datagram []byte) {
 	}
 	c.received++
 	l.touch(k)
+	if !s.proven {
+		s.proven = true
+		l.foundRelay(now, k.router)
+	}
 	l.frames(now, c, s, from, plain)
 }
 

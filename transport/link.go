@@ -164,7 +164,6 @@ func (l *Links) promote(now time.Time, k *link, s *session, endpoint netip.AddrP
 	sender, receiver := s.Hop()
 	l.emit(Hop{Router: k.router, Index: s.Local, Sender: sender, Receiver: receiver})
 	s.hop = true
-	l.foundRelay(now, k.router)
 	s.grant(now, l, k.vns)
 	l.touch(k)
 }

@@ -24,6 +24,7 @@ type session struct {
 	// alive. An unconfirmed session (a first message may be a replay) is never sent with, and
 	// ends at pendEnds.
 	confirmed bool
+	proven    bool // a packet came in it: the peer has made its end of the hop too
 	pendEnds  time.Time
 	retireAt  time.Time // when a replaced session's keys are forgotten; zero while in use
 
