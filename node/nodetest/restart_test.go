@@ -8,6 +8,7 @@ import (
 
 	"github.com/vine-mesh/vine/node/nodetest"
 	"github.com/vine-mesh/vine/policy"
+	"github.com/vine-mesh/vine/transport/transporttest"
 )
 
 // TestKilledAndStarted: a VR that is killed and started again carries packets within a second,
@@ -125,8 +126,8 @@ func TestHalfArrivedVersion(t *testing.T) {
 }
 
 // TestClockADayBehind: every clock but the founder's is a day behind, as that of a VR that comes up
-// after its battery has died. Enrolments from the future are enrolments: VRs join, link, restart and
-// carry packets all the same, since no handshake and no link is ordered by a wall clock.
+// after its battery has died. Enrolments from the future are enrolments: VRs join, link, attach to queue-VRs, restart
+// and carry packets all the same, since no handshake and no link is ordered by a wall clock.
 func TestClockADayBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := nodetest.New(t, 24)
@@ -134,15 +135,24 @@ func TestClockADayBehind(t *testing.T) {
 		w.Ahead = 24 * time.Hour
 		a := w.Found("alpha")
 		b := w.Join("beta", a)
-		ha, hb := a.NewHost(), b.NewHost()
-		w.Must(a, policy.OpVNCreate, policy.VNCreateArgs{Name: "physics", Hosts: []netip.Addr{ha, hb}})
-		if !w.Reaches(a, ha, b, hb, 5*time.Second) {
-			t.Fatal("no packet arrives")
+		c := w.Behind("gamma", transporttest.Symmetric).JoinAs(a)
+		d := w.Behind("delta", transporttest.Symmetric).JoinAs(a)
+		ha, hb, hc, hd := a.NewHost(), b.NewHost(), c.NewHost(), d.NewHost()
+		w.Must(a, policy.OpVNCreate, policy.VNCreateArgs{Name: "physics", Hosts: []netip.Addr{ha, hb, hc, hd}})
+		reach := func(when string) {
+			t.Helper()
+			if !w.Reaches(a, ha, b, hb, 5*time.Second) || !w.Reaches(c, hc, d, hd, 20*time.Second) || !w.Reaches(d, hd, a, ha, 5*time.Second) {
+				t.Fatal("no packet arrives ", when)
+			}
 		}
-		b.Kill()
-		b.Start()
-		if !w.Reaches(a, ha, b, hb, 5*time.Second) {
-			t.Fatal("no packet arrives after the restart")
+		reach("at first")
+		w.Eventually("both limited VRs are attached to both queue-VRs", time.Minute, func() bool {
+			return len(queuesOf(t, c).Attached) == 2 && len(queuesOf(t, d).Attached) == 2
+		})
+		for _, s := range []*nodetest.Site{b, c} {
+			s.Kill()
+			s.Start()
+			reach("after the restart of " + s.Name)
 		}
 	})
 }
