@@ -172,6 +172,13 @@ func (w *World) Behind(name string, kind transporttest.NATKind) *Site {
 	return s
 }
 
+// Beside returns a site that has yet to join, behind the translator of another.
+func (w *World) Beside(other *Site, name string) *Site {
+	s := w.siteAt(name, other.NAT.Host(name, netip.AddrFrom4([4]byte{10, 0, other.Host.Addr().As4()[2], byte(3 + len(w.Sites))})))
+	s.NAT = other.NAT
+	return s
+}
+
 // JoinAs has a site of the caller's making enrolled through seed and starts it.
 func (s *Site) JoinAs(seed *Site) *Site {
 	t := s.World.T
