@@ -141,10 +141,44 @@ func newDatagrams(count int) []underlay.Datagram {
 // to the control loop or dropped with a counted reason.
 func (l *sendLane) step(count int) {
 	snap := l.n.snapshot.Load()
-	for i := range count {
-		l.one(snap, l.packets[i])
+	for rest := l.packets[:count]; len(rest) > 0; {
+		n, size := segment.Gather(rest)
+		if n == 1 || !l.gathered(snap, rest[:n], size) {
+			for _, p := range rest[:n] {
+				l.one(snap, p)
+			}
+		}
+		rest = rest[n:]
 	}
 	l.flush()
+}
+
+// gathered seals packets that can travel as a run of segments of size, with one decision for all of them. It does nothing
+// if they need more than that.
+func (l *sendLane) gathered(snap *snapshot, run []capture.Packet, size uint16) bool {
+	d := forward.DecideSuper(snap.forward, l.at, run[0].Bytes, len(run[0].Bytes))
+	if d.Drop != forward.DropNone || d.Local || d.Fit != forward.FitWhole {
+		return false
+	}
+	peer := snap.peers[d.To]
+	if peer == nil || peer.index[d.VN] == 0 {
+		return false
+	}
+	l.mark(peer)
+	for i, p := range run {
+		at := segment.Mid
+		switch i {
+		case 0:
+			at = segment.First
+		case len(run) - 1:
+			at = segment.Last
+		}
+		meta := frame.RunMeta(byte(at), size)
+		meta[0] |= metaOf(d.Seal)[0]
+		forward.DecrementTTL(p.Bytes)
+		l.put(peer, peer.index[d.VN], d.VN, meta, p.Bytes)
+	}
+	return true
 }
 
 // one handles a packet, or a super-packet with one decision for all of its segments.

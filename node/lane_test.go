@@ -57,7 +57,7 @@ func (o *outbox) ReadBatch([]underlay.Datagram) (int, error) { return 0, net.Err
 func (o *outbox) LocalAddr() netip.AddrPort                  { return netip.AddrPort{} }
 func (o *outbox) Close() error                               { return nil }
 
-// tally is a Device that counts what is written.
+// tally is a Device that counts what is written, as packets of the wire.
 type tally struct {
 	packets, bytes int
 	last           [packetMax]byte
@@ -68,8 +68,8 @@ type tally struct {
 func (d *tally) WriteBatch(pkts []capture.Packet) (int, error) {
 	for _, pkt := range pkts {
 		p := pkt.Bytes
-		d.packets++
-		d.bytes += len(p)
+		d.packets += pkt.Segments()
+		d.bytes += len(p) + (pkt.Segments()-1)*(pkt.SegmentLength()-int(pkt.GSOSize))
 		copy(d.last[:], p)
 		if d.keep {
 			pkt.Bytes = append([]byte(nil), p...)
