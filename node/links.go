@@ -159,7 +159,8 @@ func (l *loop) linkDown(now time.Time, a transport.Down) {
 		return
 	}
 	l.n.log.Info("link down", "peer", l.name(a.Router), "reason", a.Reason)
-	l.peerOf(a.Router).endpoint = netip.AddrPort{}
+	p := l.peerOf(a.Router)
+	p.endpoint, p.largest = netip.AddrPort{}, 0
 	delete(l.observed, a.Router)
 	l.self.handle(now, vr.Unlinked{Router: a.Router})
 	l.publishDirectory()
@@ -209,7 +210,7 @@ func (l *loop) moved(now time.Time, a transport.Moved) {
 	l.n.keep(a.Endpoint)
 	l.self.linked(now, a.Router, a.Endpoint)
 	p := l.peerOf(a.Router)
-	p.endpoint = a.Endpoint
+	p.endpoint, p.largest = a.Endpoint, 0
 	l.publishDirectory()
 	if p.send != nil {
 		next := *p.send
@@ -225,6 +226,19 @@ func (l *loop) moved(now time.Time, a transport.Moved) {
 	l.publishGrants()
 	l.n.log.Info("peer moved", "peer", l.name(a.Router), "endpoint", a.Endpoint)
 	l.queues.moved(now, a.Router, a.Endpoint)
+}
+
+// sized has packets that are larger than the path carries split, cut, or refused.
+func (l *loop) sized(a transport.Sized) {
+	p := l.peerOf(a.Router)
+	if p.largest == a.Bytes {
+		return
+	}
+	if p.largest > 0 {
+		l.n.log.Info("path MTU", "peer", l.name(a.Router), "datagram", a.Bytes, "was", p.largest)
+	}
+	p.largest = a.Bytes
+	l.publishPeers()
 }
 
 func (l *loop) granted(a transport.Granted) {

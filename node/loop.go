@@ -62,6 +62,7 @@ type loop struct {
 // A peer is what the control loop knows of one router that it has, or wants, a link with.
 type peer struct {
 	endpoint netip.AddrPort // of the link; invalid: there is none
+	largest  int            // datagram that the path in use carries; zero: not known yet
 	send     *sendPeer      // nil: no channel yet
 	grants   map[uint32]grant
 	packets  []waitingPacket // waiting for a channel; at most peerPacketsMax
@@ -142,7 +143,7 @@ func newLoop(n *Node, now time.Time, store *tables.Store) (*loop, error) {
 		Allowed:  func(id tables.RouterID) bool { return l.store.Admitted(id, l.now) },
 		Joinable: func() bool { return l.settings.Joinable },
 		Leads:    l.leads, Candidates: l.candidates, Punchable: l.punchable, Draining: l.draining,
-		Origin: n.origin,
+		Origin: n.origin, Largest: l.largest,
 	})
 	n.gate.SetJoinable(l.settings.Joinable)
 	if err := l.restore(); err != nil {
@@ -347,6 +348,8 @@ func (l *loop) do(now time.Time, actions []transport.Action) {
 			}
 		case transport.Moved:
 			l.moved(now, a)
+		case transport.Sized:
+			l.sized(a)
 		case transport.Channels:
 			l.channels(a)
 		case transport.Granted:

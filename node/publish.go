@@ -13,10 +13,6 @@ import (
 	"github.com/vine-mesh/vine/transport/path"
 )
 
-// overhead is what a packet grows by on the underlay, besides the outer IP header: UDP 8, data
-// header 16, tag 16 (docs/wire.md).
-const overhead = 8 + 16 + 16
-
 // publish compiles the tables that are installed into what the lanes read, and lets the links
 // know which VNs we accept from whom. On an error the lanes keep what they have.
 func (l *loop) publish(now time.Time) error {
@@ -76,15 +72,15 @@ func (l *loop) compile(view *tables.View, installed []tables.Installed) (*forwar
 	return compiled, nil
 }
 
-// pathMTUs returns the largest inner packet that reaches each router of an installed VN whole, by the path
-// in use, or else by the one that its link record names first.
+// pathMTUs returns the largest inner packet that reaches each router of an installed VN whole, by what is known of the path
+// in use, or else by the configuration and the path that its link record names first.
 func (l *loop) pathMTUs(view *tables.View) map[tables.RouterID]int {
 	mtus := map[tables.RouterID]int{}
 	for _, vn := range l.installed {
 		for _, set := range vn.Sets {
 			for _, id := range set.Routers {
 				if _, done := mtus[id]; !done {
-					mtus[id] = l.settings.PathMTU - overhead - l.headersTo(view, id)
+					mtus[id] = l.pathMTU(view, id)
 				}
 			}
 		}
@@ -92,33 +88,51 @@ func (l *loop) pathMTUs(view *tables.View) map[tables.RouterID]int {
 	return mtus
 }
 
-// headersTo returns the bytes of IP header, and relay datagram if need be, around what goes to a router.
-func (l *loop) headersTo(view *tables.View, id tables.RouterID) int {
-	var at netip.AddrPort
+func (l *loop) pathMTU(view *tables.View, id tables.RouterID) int {
+	at := netip.AddrPort{}
 	if p := l.peers[id]; p != nil {
+		if p.largest > 0 {
+			return p.largest - frame.DataHeaderLen - frame.TagLen
+		}
 		at = p.endpoint
 	}
-	relayed := 0
+	if !at.IsValid() {
+		r, ok := view.LinkRecord(id)
+		switch {
+		case ok && len(r.Endpoints) > 0:
+			at = r.Endpoints[0]
+		case ok && r.VRKind == "limited":
+			at = path.Relay(id, id) // until we know better
+		}
+	}
+	return l.settings.PathMTU - headers - l.headersOver(at) - frame.DataHeaderLen - frame.TagLen
+}
+
+// headers is what UDP adds to a datagram.
+const headers = 8
+
+// headersOver returns the bytes of IP header, and relay datagram if need be, around what goes over a path.
+func (l *loop) headersOver(at netip.AddrPort) (n int) {
 	if relay, _ := path.RelayOf(at); relay != 0 {
-		relayed = frame.RelayOverhead
-		at, id = netip.AddrPort{}, relay
+		n = frame.RelayOverhead
+		at = netip.AddrPort{}
 		if p := l.peers[relay]; p != nil {
 			at = p.endpoint
 		}
 	}
-	if !at.IsValid() {
-		r, ok := view.LinkRecord(id)
-		if ok && len(r.Endpoints) > 0 {
-			at = r.Endpoints[0]
-		}
-		if ok && r.VRKind == "limited" && relayed == 0 {
-			relayed = frame.RelayOverhead // until we know better
-		}
-	}
 	if at.Addr().Is6() && !path.Reserved(at.Addr()) {
-		return relayed + 40
+		return n + 40
 	}
-	return relayed + 20
+	return n + 20
+}
+
+// largest returns the length of the largest datagram that the configuration allows over a path; zero for a stream
+// connection, which has no such limit.
+func (l *loop) largest(at netip.AddrPort) int {
+	if path.KindOf(at) == path.Streamed {
+		return 0
+	}
+	return l.settings.PathMTU - headers - l.headersOver(at)
 }
 
 // vnInput gives each local host of a VN its attachment: the first that serves the VN.

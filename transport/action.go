@@ -49,6 +49,13 @@ type Moved struct {
 	Endpoint netip.AddrPort
 }
 
+// Sized says how large a datagram to a router may be, by the path in use: its length without headers of UDP, IP or a
+// relay. It holds until the next, or until Moved says that the path is another.
+type Sized struct {
+	Router tables.RouterID
+	Bytes  int
+}
+
 // Channels says how data must be sent to a router from now on. It replaces what an earlier
 // Channels of the same router said, whole.
 type Channels struct {
@@ -181,6 +188,7 @@ func (Send) action()           {}
 func (Up) action()             {}
 func (Rekeyed) action()        {}
 func (Moved) action()          {}
+func (Sized) action()          {}
 func (Channels) action()       {}
 func (Granted) action()        {}
 func (Withdrawn) action()      {}

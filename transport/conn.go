@@ -39,6 +39,7 @@ type conn struct {
 	lastRecv time.Time
 
 	liveness  liveness
+	sizing    sizing
 	paths     ways
 	told      netip.AddrPort // the Observed that we sent last
 	heardAt   netip.AddrPort // the Observed that we emitted last

@@ -293,6 +293,7 @@ func (l *Links) advanceUp(now time.Time, k *link) bool {
 		}
 	}
 	c.advanceGauge(now)
+	c.advanceSize(now)
 	c.advanceWays(now)
 	c.advanceStreams(now)
 	c.session.tell(now, c)
@@ -331,5 +332,6 @@ func (l *Links) dueLink(now time.Time, k *link) time.Time {
 	if a := &c.session.announce; a.version > 0 && !a.acked {
 		t = earliest(t, a.next)
 	}
+	t = earliest(t, c.dueSize(now))
 	return earliest(t, earliest(c.liveness.due(), earliest(c.dueWays(now), c.due(now))))
 }

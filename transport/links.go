@@ -45,6 +45,9 @@ type Config struct {
 	// Origin returns the endpoint that bounds per network go by: of a stream connection its other side. nil: the
 	// path itself.
 	Origin func(netip.AddrPort) netip.AddrPort
+	// Largest returns the length of the largest datagram that may be sent over a path, as the configuration has it; what of
+	// it passes is searched for. Zero, or nil: there is no such limit, and no search.
+	Largest func(netip.AddrPort) int
 	// Draining reports whether a relay asks to be left; nil: none does.
 	Draining func(tables.RouterID) bool
 }

@@ -201,6 +201,9 @@ func (c *conn) onPing(now time.Time, from netip.AddrPort, p frame.Ping) {
 
 // onPong takes an answer and measures the round trip, without the time that the peer held it.
 func (c *conn) onPong(now time.Time, from netip.AddrPort, p frame.Pong) {
+	if c.onSizePong(now, p.Token) {
+		return
+	}
 	v := &c.liveness
 	for i, s := range v.pings {
 		if s.token != p.Token {

@@ -31,6 +31,7 @@ type way struct {
 	use     uint64         // the peer asked to use it, with this order: follow when it answers
 	there   path.Estimator // what we send over it, by the peer's word
 	back    path.Estimator // what the peer sends over it, by our own count
+	size    path.Sizer     // how large a datagram passes
 	shun    time.Time      // until then it is not chosen: it swallowed data
 	shunned int            // how often it did
 }
@@ -304,6 +305,7 @@ func (c *conn) move(now time.Time, to netip.AddrPort) {
 		w.heard = now
 	}
 	c.endpoint = to
+	c.sizing = sizing{}
 	c.liveness.moved(now)
 	c.came = arrivals{}
 	c.swallowed.leaving, c.swallowed.since = false, time.Time{}

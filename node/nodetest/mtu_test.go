@@ -217,3 +217,54 @@ func TestMSS(t *testing.T) {
 		})
 	}
 }
+
+// TestPathMTUIsFound: VRs that are told nothing of an underlay narrower than usual find out what it carries. 1 MiB of packets of
+// every size arrives whole from then on; and when it becomes narrower still under traffic, that is noticed within three
+// seconds.
+func TestPathMTUIsFound(t *testing.T) {
+	for _, mtu := range []int{1280, 1400} {
+		t.Run(fmt.Sprint(mtu), func(t *testing.T) {
+			inWorld(t, 51, func(t *testing.T, w *nodetest.World) {
+				w.Net.SetDefaultPath(transporttest.Path{Latency: 10 * time.Millisecond, MTU: mtu})
+				a := w.Found("alpha")
+				b := w.Join("beta", a)
+				a4, a6, b4, b6 := a.NewHost(), a.NewHost6(), b.NewHost(), b.NewHost6()
+				w.Must(a, policy.OpVNCreate, policy.VNCreateArgs{Name: "physics", Hosts: []netip.Addr{a4, a6, b4, b6}})
+				if !w.Reaches(a, a4, b, b4, 5*time.Second) {
+					t.Fatal("small packets do not pass")
+				}
+				four, six := w.NewFlow(a, a4, b, b4), w.NewFlow(a, a6, b, b6)
+				full := func() {
+					four.Size, six.Size = 1280-28, 1280-48
+					w.Run(10*time.Millisecond, 10*time.Millisecond, four, six)
+				}
+				for range 500 {
+					full()
+				}
+				start := time.Now()
+				for total := 0; total < 1<<20; total += four.Size + six.Size {
+					full()
+				}
+				w.Settle(time.Second)
+				if n := four.Lost(start) + six.Lost(start); n > 0 {
+					t.Errorf("%d packets of 1,280 bytes are lost", n)
+				}
+				if mtu == 1280 {
+					return
+				}
+				w.Net.SetDefaultPath(transporttest.Path{Latency: 10 * time.Millisecond, MTU: 1280})
+				narrows := time.Now()
+				for time.Since(narrows) < 10*time.Second {
+					full()
+				}
+				w.Settle(time.Second)
+				if lost, sent := four.LostBetween(narrows.Add(3*time.Second), narrows.Add(9*time.Second)); lost > 0 {
+					t.Errorf("%d of %d are lost from 3 s on", lost, sent)
+				}
+				if lost, _ := four.LostBetween(narrows, narrows.Add(time.Second)); lost == 0 {
+					t.Error("nothing is lost when the path narrows: the test shows nothing")
+				}
+			})
+		})
+	}
+}

@@ -12,6 +12,35 @@ import (
 	"github.com/vine-mesh/vine/tests/netns"
 )
 
+// TestPathMTUIsFound: the core of the Internet carries 1,280 bytes, and no VR is told so. The file of 1 MiB arrives whole, the
+// hosts learn nothing false, and what the VRs make stays below what the core carries.
+func TestPathMTUIsFound(t *testing.T) {
+	waits(t)
+	f := netns.New(t)
+	o := netns.SiteOption{Tables: "[underlay]\nlisten = \"WAN4:8463\"\n[authority]\nauto_admit = \"open\"\n"}
+	a, b := f.AddSite(t, o), f.AddSite(t, o)
+	// Larger ones are dropped without a word, as by a firewall that lets no ICMP through.
+	f.Core.MustExec(t, "nft", "table inet narrow { chain narrow { type filter hook forward priority 5; meta l4proto udp meta length > 1280 counter drop; }; }")
+	a.Init(t)
+	a.Up(t)
+	b.Join(t, a.Seed())
+	b.Up(t)
+	createVN(t, f, "blue", a.Addr4(t, 0).String(), b.Addr4(t, 0).String())
+	for _, s := range f.Sites {
+		s.SetUpHost(t, 0, s.Addr4(t, 0))
+	}
+	netns.AwaitPing(t, b.LAN.Hosts[0], a.Addr4(t, 0), 30*time.Second)
+	dir := t.TempDir()
+	netns.RandomFile(t, filepath.Join(dir, "page"), 1<<20)
+	netns.ServeHTTP(t, a.LAN.Hosts[0], a.Addr4(t, 0), dir)
+	begins := time.Now()
+	sameFile(t, filepath.Join(dir, "page"), netns.Fetch(t, b.LAN.Hosts[0], a.Addr4(t, 0), "page"))
+	t.Logf("NUMBER 1 MiB over a path of 1,280 bytes that nobody was told of: %s", inSeconds(time.Since(begins)))
+	if out := f.Core.MustExec(t, "nft", "list table inet narrow"); !strings.Contains(out, "packets") || strings.Contains(out, "packets 0 ") {
+		t.Errorf("nothing was too large for the core: the test shows nothing:\n%s", out)
+	}
+}
+
 // TestUnderlayMTU: underlays that carry less than is usual. The links have the MTU that the
 // configuration says, so what is larger does not arrive. Our handshakes are 1,228 bytes with their headers;
 // where these would not fit the links are wider, and a counter holds the data to the MTU.
