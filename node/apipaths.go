@@ -171,7 +171,7 @@ func (l *loop) describePath(now time.Time, link *control.Link, at netip.AddrPort
 	}
 	link.Path, link.Via, link.Transport = l.wordsOf(link.Router, at)
 	ways, _, leads := l.links.Ways(now, link.Router)
-	link.Leads = leads
+	link.Leads, link.MTU = leads, l.pathMTU(l.store.Snapshot(), link.Router)
 	for _, w := range ways {
 		if !w.InUse {
 			continue

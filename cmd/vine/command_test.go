@@ -34,8 +34,8 @@ func TestTables(t *testing.T) {
 			"blue  10.192.0.0/24  tokyo  local\n" +
 			"blue  10.192.1.0/24  osaka  203.0.113.5:8463\n" +
 			"blue  10.192.2.0/24  kyoto  no link\n",
-		"links": "PEER   STATE  PATH     VIA    TRANSPORT  RTT   LOSS   BANDWIDTH                           USED      KEY AGE  CHANNELS\n" +
-			"osaka  up     relayed  kyoto  tls        13ms  1.2 %  17.4 Mb/s (at least, traffic, 3 s)  950 kb/s  1m1s     blue\n",
+		"links": "PEER   STATE  PATH     VIA    TRANSPORT  RTT   LOSS   MTU   BANDWIDTH                           USED      KEY AGE  CHANNELS\n" +
+			"osaka  up     relayed  kyoto  tls        13ms  1.2 %  1392  17.4 Mb/s (at least, traffic, 3 s)  950 kb/s  1m1s     blue\n",
 		"pending": "FINGERPRINT                       NAME   SITE  ASKED                 REASON\n" +
 			"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  osaka  -     2027-01-15T08:00:00Z  -\n",
 		"vn list": "NAME  ID   STATE   SEAL     VERSION  INSTALLED  SETS  HOSTS\n" +

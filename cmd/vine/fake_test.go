@@ -91,7 +91,7 @@ func (p *paperVR) Routes(context.Context) ([]control.Route, error) {
 
 func (p *paperVR) Links(context.Context) ([]control.Link, error) {
 	return only(p, control.Link{
-		Peer: "osaka", Router: 2, State: "up", Endpoint: &tokyoEndpoint, Path: "relayed", Via: "kyoto", Transport: "tls", RTT: 0.0125, Loss: 0.0123,
+		Peer: "osaka", Router: 2, State: "up", Endpoint: &tokyoEndpoint, Path: "relayed", Via: "kyoto", Transport: "tls", RTT: 0.0125, Loss: 0.0123, MTU: 1392,
 		Rate: 17_400_000, RateKind: "at least", RateBy: "traffic", RateAge: 3.2, Used: 950_000, Handshake: 61, Channels: []string{"blue"},
 	})
 }

@@ -178,6 +178,7 @@ type Link struct {
 	Transport string          `json:"transport"` // of the first hop: "udp", "tcp" or "tls"
 	Leads     bool            `json:"leads"`     // this VR chooses the path, not the peer
 	Loss      float64         `json:"loss"`      // share of lost packets, lately
+	MTU       int             `json:"mtu"`       // the largest packet of a host, in bytes, that goes whole
 	Rate      int64           `json:"rate_bits"` // bits per second of inner packets; 0: unknown
 	RateKind  string          `json:"rate_kind"` // "estimate", "at least", or empty
 	RateBy    string          `json:"rate_by"`   // "traffic", "train", or empty
