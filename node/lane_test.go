@@ -55,6 +55,7 @@ func (o *outbox) WriteBatch(dgs []underlay.Datagram) (int, error) {
 }
 func (o *outbox) ReadBatch([]underlay.Datagram) (int, error) { return 0, net.ErrClosed }
 func (o *outbox) LocalAddr() netip.AddrPort                  { return netip.AddrPort{} }
+func (o *outbox) Offload() (underlay.Offloads, error)        { return underlay.Offloads{}, nil }
 func (o *outbox) Close() error                               { return nil }
 
 // tally is a Device that counts what is written.
