@@ -156,7 +156,7 @@ func newLanePair(t testing.TB, pathMTU int, seal tables.Seal) *lanePair {
 		grants[g.Index] = grant{laneA, g.VN, g.Receiver, endpointA, new(atomic.Bool), new(atomic.Bool)}
 	}
 	p.b.grants.Store(&grants)
-	p.send, p.receive = newSendLane(p.a, 0), newReceiveLane(p.b)
+	p.send, p.receive = newSendLane(p.a, 0), newReceiveLane(p.b, newDatagrams(underlay.BatchMax, packetMax))
 	return p
 }
 

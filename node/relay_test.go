@@ -107,7 +107,7 @@ func newRelayRig(t testing.TB, rate int64, polls bool) *relayRig {
 	p := newPeer()
 	rig.n.grants.Store(&map[uint32]grant{})
 	rig.n.hops.Store(&map[uint32]hop{from[1].Index: {router: laneA, receiver: from[1].Receiver, used: p.got, served: p.served, missed: p.missed}})
-	rig.lane = newReceiveLane(rig.n)
+	rig.lane = newReceiveLane(rig.n, newDatagrams(underlay.BatchMax, packetMax))
 	return rig
 }
 
