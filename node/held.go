@@ -39,7 +39,7 @@ type held struct {
 func (h *held) init(n *Node) {
 	h.n, h.wake, h.idle = n, make(chan struct{}, 1), true
 	h.queue, h.poll = relay.NewQueue(0), relay.NewPoll()
-	h.room, h.drops = newDatagrams(laneBatch), map[tables.RouterID]uint64{}
+	h.room, h.drops = newDatagrams(laneBatch, packetMax), map[tables.RouterID]uint64{}
 }
 
 // setRate sets what is relayed at most, in bits/s, 0 for no limit.

@@ -194,7 +194,7 @@ func (n *newcomer) read(ctx context.Context, socket underlay.Socket) {
 		stop := context.AfterFunc(ctx, func() { interruptRead(socket) })
 		defer stop()
 	}
-	batch := newDatagrams(laneBatch)
+	batch := newDatagrams(laneBatch, packetMax)
 	for ctx.Err() == nil {
 		count, err := socket.ReadBatch(batch)
 		if err != nil {

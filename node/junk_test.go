@@ -340,7 +340,7 @@ func realNode(b *testing.B, joinable bool) (n *node.Node, at netip.AddrPort, sto
 		b.Fatal(err)
 	}
 	n, err = node.New(node.Options{
-		State: dir, Socket: socket, Rand: &counted{}, Log: slog.New(slog.DiscardHandler), Software: "test",
+		State: dir, Socket: socket, Rand: &counted{}, Log: slog.New(slog.DiscardHandler), Software: "test", Offload: true,
 		Settings: node.Settings{Kind: "auto", Joinable: joinable, PathMTU: 1500, AutoAdmit: "invite"},
 	})
 	if err != nil {

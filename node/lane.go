@@ -21,6 +21,7 @@ import (
 const (
 	laneBatch = 32                          // packets moved by one system call at most
 	packetMax = 9216                        // bytes of a datagram's buffer: a jumbo packet and the headers
+	manyBatch = 16                          // buffers for several datagrams each: together they stay in the cache
 	arenaMax  = 4 * (segment.LengthMax + 1) // bytes that are opened before they are injected
 	joinLanes = 1024                        // peers whose split packets are put together at a time
 )
@@ -122,17 +123,18 @@ type sealer struct {
 const ipFragsMax = 0xffff/(forward.MinMTU/2-60) + 1
 
 func newSealer(n *Node, batch int) sealer {
-	l := sealer{n: n, out: newDatagrams(batch), frags: make([][]byte, ipFragsMax)}
+	l := sealer{n: n, out: newDatagrams(batch, packetMax), frags: make([][]byte, ipFragsMax)}
 	for i := range l.frags {
 		l.frags[i] = make([]byte, 0, 2048)
 	}
 	return l
 }
 
-func newDatagrams(count int) []underlay.Datagram {
+// newDatagrams returns count datagrams with buffers of size bytes, behind which there is room to work in.
+func newDatagrams(count, size int) []underlay.Datagram {
 	list := make([]underlay.Datagram, count)
 	for i := range list {
-		list[i].Buf = make([]byte, packetMax)
+		list[i].Buf = make([]byte, size, size+secure.HopScratch)
 	}
 	return list
 }
@@ -376,7 +378,11 @@ func (l *sealer) flush() {
 // opened and handed on; what passes the gate goes to the control loop; all else is dropped, counted,
 // without an answer. It runs until the socket is closed.
 func (n *Node) receiveLane(socket underlay.Socket) error {
-	lane := newReceiveLane(n)
+	count, size := underlay.BatchMax, packetMax
+	if socket == n.socket && n.many {
+		count, size = manyBatch, underlay.OffloadBytes
+	}
+	lane := newReceiveLane(n, newDatagrams(count, size))
 	lane.streams = socket != n.socket
 	for {
 		count, err := socket.ReadBatch(lane.in)
@@ -399,7 +405,6 @@ type receiveLane struct {
 	onward  []underlay.Datagram // to be relayed: views of in
 	arena   []byte              // packets are opened into it, one behind the other
 	filled  int                 // bytes of it in use
-	joined  [][]byte            // one for each packet that two pieces make
 	out     [][]capture.Packet  // packets to inject, by attachment
 	join    *forward.Joiner
 	run     openRun
@@ -414,15 +419,11 @@ type openRun struct {
 	at    int // its attachment
 }
 
-func newReceiveLane(n *Node) *receiveLane {
-	l := &receiveLane{
-		n: n, in: newDatagrams(underlay.BatchMax), out: make([][]capture.Packet, len(n.attachments)), join: forward.NewJoiner(joinLanes),
+func newReceiveLane(n *Node, in []underlay.Datagram) *receiveLane {
+	return &receiveLane{
+		n: n, in: in, out: make([][]capture.Packet, len(n.attachments)), join: forward.NewJoiner(joinLanes),
 		arena: make([]byte, arenaMax),
 	}
-	for range l.in {
-		l.joined = append(l.joined, make([]byte, 0, forward.MinMTU))
-	}
-	return l
 }
 
 func (l *receiveLane) step(count int) {
@@ -432,10 +433,12 @@ func (l *receiveLane) step(count int) {
 	for i := range l.in[:count] {
 		dg := &l.in[i]
 		if !l.streams && path.Reserved(dg.Addr.Addr()) {
-			l.n.forged.Add(1) // nobody is there
+			l.n.forged.Add(uint64(dg.Count())) // nobody is there
 			continue
 		}
-		l.datagram(&in, dg.Buf[:dg.N], dg.Addr, i)
+		for b := range dg.All() {
+			l.datagram(&in, b, dg.Addr)
+		}
 	}
 	if len(l.onward) > 0 {
 		l.n.write(l.onward)
@@ -471,23 +474,23 @@ type arrived struct {
 	now      time.Time
 }
 
-// datagram takes datagram i of the batch, or what was in it, come over a path.
-func (l *receiveLane) datagram(in *arrived, b []byte, from netip.AddrPort, i int) {
+// datagram takes a datagram of the batch, or what was in it, come over a path.
+func (l *receiveLane) datagram(in *arrived, b []byte, from netip.AddrPort) {
 	switch {
 	case len(b) == 0:
 	case frame.Type(b[0]) == frame.TypeData:
-		l.data(in.snapshot, in.grants, b, from, i)
+		l.data(in.snapshot, in.grants, b, from)
 	case frame.Type(b[0]) == frame.TypeGossip:
 		l.n.gossipArrived(in.now, from, b)
 	case frame.Type(b[0]) == frame.TypeRelay:
-		l.relay(in, b, from, i)
+		l.relay(in, b, from)
 	default:
 		l.n.controlArrived(in.now, from, b)
 	}
 }
 
-// data opens data packet i of the batch and, if its sender may send it, queues it for injection.
-func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, from netip.AddrPort, i int) {
+// data opens a data packet and, if its sender may send it, queues it for injection.
+func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, from netip.AddrPort) {
 	n := l.n
 	header, _, err := frame.ParseDataHeader(b)
 	if err != nil {
@@ -537,13 +540,14 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 	l.endRun()
 	l.filled += len(packet)
 	if header.Meta[0]&frame.MetaSplit != 0 {
-		packet, ok = l.join.Add(l.joined[i][:0], forward.Piece{
+		packet, ok = l.join.Add(l.arena[l.filled:l.filled], forward.Piece{
 			Peer: g.router, Lane: uint32(header.Lane()), Session: header.Index, VN: g.vn,
 			Counter: header.Counter, Second: header.Meta[0]&frame.MetaSplitLast != 0, Bytes: packet,
 		})
 		if !ok {
 			return
 		}
+		l.filled += len(packet)
 	}
 	at, drop := n.arrived(snap.forward, g.router, g.vn, packet)
 	if drop == forward.DropNone {
@@ -563,7 +567,7 @@ func (l *receiveLane) place(header frame.DataHeader, length int) (place []byte, 
 			return place, true
 		}
 	}
-	if l.filled+length > len(l.arena) {
+	if l.filled+length+forward.MinMTU > len(l.arena) { // two pieces may make a packet behind this one
 		l.flush()
 	}
 	return l.arena[l.filled:l.filled], false

@@ -55,6 +55,7 @@ func (o *outbox) WriteBatch(dgs []underlay.Datagram) (int, error) {
 }
 func (o *outbox) ReadBatch([]underlay.Datagram) (int, error) { return 0, net.ErrClosed }
 func (o *outbox) LocalAddr() netip.AddrPort                  { return netip.AddrPort{} }
+func (o *outbox) Offload() (underlay.Offloads, error)        { return underlay.Offloads{}, nil }
 func (o *outbox) Close() error                               { return nil }
 
 // tally is a Device that counts what is written, as packets of the wire.
@@ -155,7 +156,7 @@ func newLanePair(t testing.TB, pathMTU int, seal tables.Seal) *lanePair {
 		grants[g.Index] = grant{laneA, g.VN, g.Receiver, endpointA, new(atomic.Bool), new(atomic.Bool)}
 	}
 	p.b.grants.Store(&grants)
-	p.send, p.receive = newSendLane(p.a, 0), newReceiveLane(p.b)
+	p.send, p.receive = newSendLane(p.a, 0), newReceiveLane(p.b, newDatagrams(underlay.BatchMax, packetMax))
 	return p
 }
 

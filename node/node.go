@@ -43,7 +43,9 @@ type Options struct {
 	Proxy func(netip.AddrPort) (*url.URL, error)
 	// Fresh opens a socket that has never sent anything, to send to an address of that family: to dial
 	// back for others. nil: we do not help them.
-	Fresh       func(netip.Addr) (underlay.Socket, error)
+	Fresh func(netip.Addr) (underlay.Socket, error)
+	// Offload has Socket move several datagrams at once where it can.
+	Offload     bool
 	Attachments []Attachment // none: a VR without hosts, which still gossips and admits
 	Settings    Settings
 	Control     net.Listener  // the management API; nil: none
@@ -114,6 +116,7 @@ type Node struct {
 	self        self
 	socket      underlay.Socket
 	streams     *underlay.Streams // nil: none
+	many        bool              // the socket may give several datagrams as one
 	attachments []*attachment
 	options     Options
 	log         *slog.Logger
@@ -248,8 +251,23 @@ func New(o Options) (*Node, error) {
 	if n.gossip, err = newGossip(n); err != nil {
 		return nil, err
 	}
-	n.loop, err = newLoop(n, now, store)
-	return n, err
+	if n.loop, err = newLoop(n, now, store); err != nil {
+		return nil, err
+	}
+	n.offload()
+	return n, nil
+}
+
+// offload has the socket move several datagrams at once, if it is to.
+func (n *Node) offload() {
+	if !n.options.Offload {
+		return
+	}
+	does, err := n.socket.Offload()
+	n.many = does.Receive
+	if err != nil {
+		n.log.Warn("the system does not move several datagrams at once", "send", does.Send, "receive", does.Receive, "err", err)
+	}
 }
 
 // Run runs the VR until ctx ends or a part fails; then it leaves, closes what Options gave it,

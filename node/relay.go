@@ -49,7 +49,7 @@ type relayDefences struct {
 
 // relay takes a relay datagram: one for us gives up what is in it, one for another goes on, with the tag
 // of the next hop. Nothing of it is kept; a wrong tag gets no answer.
-func (l *receiveLane) relay(in *arrived, b []byte, from netip.AddrPort, i int) {
+func (l *receiveLane) relay(in *arrived, b []byte, from netip.AddrPort) {
 	n := l.n
 	index, ok := frame.ReceiverOf(b)
 	h, known := in.hops[index]
@@ -72,7 +72,7 @@ func (l *receiveLane) relay(in *arrived, b []byte, from netip.AddrPort, i int) {
 			n.refused.Add(1)
 			return
 		}
-		l.datagram(in, payload, path.Relay(h.router, r.Source), i)
+		l.datagram(in, payload, path.Relay(h.router, r.Source))
 		return
 	}
 	l.passOn(in, h, r, b, payload)

@@ -68,6 +68,7 @@ func (s *bin) WriteBatch(dgs []underlay.Datagram) (int, error) {
 }
 func (s *bin) ReadBatch([]underlay.Datagram) (int, error) { return 0, net.ErrClosed }
 func (s *bin) LocalAddr() netip.AddrPort                  { return netip.AddrPort{} }
+func (s *bin) Offload() (underlay.Offloads, error)        { return underlay.Offloads{}, nil }
 func (s *bin) Close() error                               { return nil }
 
 // A relayRig is a queue-VR whose receive lane is stepped by hand, with what a limited VR sends through it to
@@ -106,7 +107,7 @@ func newRelayRig(t testing.TB, rate int64, polls bool) *relayRig {
 	p := newPeer()
 	rig.n.grants.Store(&map[uint32]grant{})
 	rig.n.hops.Store(&map[uint32]hop{from[1].Index: {router: laneA, receiver: from[1].Receiver, used: p.got, served: p.served, missed: p.missed}})
-	rig.lane = newReceiveLane(rig.n)
+	rig.lane = newReceiveLane(rig.n, newDatagrams(underlay.BatchMax, packetMax))
 	return rig
 }
 

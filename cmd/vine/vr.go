@@ -88,7 +88,7 @@ func newVR(p vrPlan) (made *vr, err error) {
 		return s
 	}
 	o := node.Options{
-		State: dir, Socket: socket, Streams: streams, Proxy: proxyOf(c), Fresh: freshSocket,
+		State: dir, Socket: socket, Offload: c.Offload, Streams: streams, Proxy: proxyOf(c), Fresh: freshSocket,
 		Attachments: p.Devices, Settings: settings(c), SerfToken: c.RPCToken, SerfLogs: p.Logs,
 		Rand: p.Rand, Log: p.Log, Software: softwareText(),
 	}

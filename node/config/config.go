@@ -26,7 +26,8 @@ type Config struct {
 	Endpoints []netip.AddrPort // as declared; empty: find out
 	Kind      string           // "auto", "regular" or "limited"
 	Joinable  bool
-	PathMTU   int // bytes of IP packet on the underlay
+	PathMTU   int  // bytes of IP packet on the underlay
+	Offload   bool // several datagrams at once, where the kernel does it right
 	Streams   []StreamListen
 	Proxy     *url.URL // nil: as NoProxy says
 	NoProxy   bool     // no proxy at all; else the environment's, if Proxy is nil
@@ -133,6 +134,7 @@ func (raw *rawFile) check(where func(key string) string) (Config, error) {
 		State: raw.State, Control: raw.Control,
 		Kind:     oneOf("underlay.kind", raw.Underlay.Kind, "auto", "regular", "limited"),
 		Joinable: raw.Underlay.Joinable, PathMTU: raw.Underlay.MTU,
+		Offload: oneOf("underlay.offload", raw.Underlay.Offload, "auto", "off") == "auto",
 		Capture: oneOf("capture.kind", raw.Capture.Kind, "tun", "none"),
 		Device:  raw.Capture.Device, MTU: raw.Capture.MTU,
 		RPCToken:  raw.Gossip.Token,

@@ -231,7 +231,7 @@ func (s *Site) Start() {
 	}
 	s.Devices = nil
 	o := node.Options{
-		State: s.open(), Socket: socket, Rand: s.World.random, Log: s.Log, Software: "test",
+		State: s.open(), Socket: socket, Rand: s.World.random, Log: s.Log, Software: "test", Offload: true,
 		Fresh:    func(netip.Addr) (underlay.Socket, error) { return s.Host.Listen(0) },
 		Settings: node.Settings{Kind: s.Kind, Serve: true, Joinable: !s.Closed, PathMTU: s.PathMTU, AutoAdmit: s.World.AutoAdmit},
 	}

@@ -19,8 +19,12 @@ import (
 	"github.com/vine-mesh/vine/tests/impair"
 )
 
-// buildVine builds the command once and returns where it is. The directory is removed by Main.
+// buildVine builds the command once and returns where it is. The directory is removed by Main. VINE_BINARY names another one
+// to test: to measure two beside each other.
 var buildVine = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("VINE_BINARY"); path != "" {
+		return path, nil
+	}
 	dir, err := os.MkdirTemp("", "vine-netns-")
 	if err != nil {
 		return "", err

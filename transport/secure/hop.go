@@ -8,8 +8,8 @@ import (
 )
 
 // HopScratch is the capacity that Wrap needs behind the datagram, for the nonce: it lies in the
-// caller's buffer so that goroutines may share a HopSender and nothing is allocated. The bytes there are
-// overwritten.
+// caller's buffer so that goroutines may share a HopSender and nothing is allocated. What was there is put
+// back, for it may be the next datagram that came with this one.
 const HopScratch = nonceLen
 
 type hop struct {
@@ -69,8 +69,12 @@ func (h *HopSender) Wrap(b []byte, role frame.RelayRole, vn tables.VNID, source,
 		VN: vn, Source: source, Destination: destination,
 	}.Append(b[:0:frame.RelayHeaderLen], size)
 	iv := nonceOf(&h.iv, counter)
-	nonce := append(b[size:size], iv[:]...)
-	return h.aead.Seal(b[:end:size], nonce, nil, b[:end]), true
+	scratch := b[size : size+HopScratch]
+	behind := [HopScratch]byte(scratch)
+	copy(scratch, iv[:])
+	h.aead.Seal(b[:end:size], scratch, nil, b[:end])
+	copy(scratch, behind[:])
+	return b[:size:size], true
 }
 
 // hopMax is the longest relay datagram.

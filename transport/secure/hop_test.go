@@ -44,9 +44,14 @@ func TestHopRoundTrip(t *testing.T) {
 				want := bytes.Repeat([]byte{0x5a}, n)
 				counter := s.Counter()
 				buf := room(want)
+				behind := buf[:cap(buf)][len(buf)+frame.TagLen:]
+				copy(behind, "the next one")
 				d, ok := s.Wrap(buf, frame.RelayQueue, vn, alice, carol)
 				if !ok || len(d) != n+frame.RelayOverhead || &d[0] != &buf[0] {
 					t.Fatalf("%v: %d bytes not wrapped in place", suite, n)
+				}
+				if string(behind) != "the next one" {
+					t.Fatalf("%v: what lies behind %d bytes became %q", suite, n, behind)
 				}
 				keep := bytes.Clone(d)
 				h, payload, err := r.Open(d)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vine-mesh/vine/transport/underlay"
@@ -27,7 +29,20 @@ func CheckSocket(t testing.TB, a, b underlay.Socket, addrA, addrB, dead netip.Ad
 	}
 	checkBothWays(t, a, b, addrA, addrB)
 	checkLargeBatch(t, a, b, addrA, addrB)
+	checkRuns(t, a, b, addrA, addrB, dead)
 	checkTruncation(t, a, b, addrB)
+	checkFailures(t, a, b, addrB, dead)
+	for _, s := range []underlay.Socket{a, b, b} { // twice does no harm
+		does, err := s.Offload()
+		if err != nil {
+			t.Logf("offload: %v", err)
+		}
+		t.Logf("offload: %+v", does)
+	}
+	checkBothWays(t, a, b, addrA, addrB)
+	checkLargeBatch(t, a, b, addrA, addrB)
+	checkRuns(t, a, b, addrA, addrB, dead)
+	checkRuns(t, b, a, addrB, addrA, dead)
 	checkFailures(t, a, b, addrB, dead)
 	checkClose(t, a, addrB)
 	checkClose(t, b, addrA)
@@ -51,7 +66,10 @@ func buffers(n, size int) []underlay.Datagram {
 func readSome(t testing.TB, s underlay.Socket, n int) []underlay.Datagram {
 	t.Helper()
 	var got []underlay.Datagram
-	dgs := buffers(underlay.BatchMax+1, 2048)
+	dgs := buffers(underlay.BatchMax+1, underlay.OffloadBytes)
+	for i := range dgs {
+		dgs[i].Segment = 1 // to be overwritten
+	}
 	for len(got) < n {
 		k, err := s.ReadBatch(dgs)
 		if err != nil {
@@ -61,7 +79,13 @@ func readSome(t testing.TB, s underlay.Socket, n int) []underlay.Datagram {
 			t.Fatalf("ReadBatch = %d, want 1 to %d", k, underlay.BatchMax)
 		}
 		for _, d := range dgs[:k] {
-			got = append(got, underlay.Datagram{Buf: bytes.Clone(d.Buf[:d.N]), N: d.N, Addr: d.Addr})
+			before := len(got)
+			for b := range d.All() {
+				got = append(got, underlay.Datagram{Buf: bytes.Clone(b), N: len(b), Addr: d.Addr})
+			}
+			if len(got)-before != d.Count() {
+				t.Fatalf("%d bytes in segments of %d are %d datagrams, counted %d", d.N, d.Segment, len(got)-before, d.Count())
+			}
 		}
 	}
 	return got
@@ -112,6 +136,43 @@ func checkLargeBatch(t testing.TB, a, b underlay.Socket, addrA, addrB netip.Addr
 			t.Fatalf("datagram %d of %d differs: %d bytes from %v", i, n, d.N, d.Addr)
 		}
 	}
+}
+
+// checkRuns writes what may be carried as one message and must arrive as what it was: datagrams of one length, with and
+// without a shorter last one, more and longer ones than fit a message, and those that look alike and may not be put together.
+func checkRuns(t testing.TB, a, b underlay.Socket, addrA, addrB, dead netip.AddrPort) {
+	t.Helper()
+	for _, lengths := range [][]int{
+		repeat(5, 1200),
+		append(repeat(5, 1200), 1199),
+		append(repeat(7, 1200), 1, 1200, 1200, 1201, 1200),
+		{300, 300, 0, 300, 300, 0, 0},
+		{1, 1, 1, 2, 2, 1, 1},
+		repeat(3*underlay.BatchMax, 100),
+		append(repeat(70, 1400), append(repeat(70, 1400), 5)...),
+	} {
+		var dgs []underlay.Datagram
+		for i, n := range lengths {
+			dgs = append(dgs, datagram(addrB, strings.Repeat(string(rune('a'+i%26)), n)))
+		}
+		middle := len(dgs) / 2 // where one goes to another address
+		all := slices.Insert(slices.Clone(dgs), middle, underlay.Datagram{Buf: dgs[0].Buf, N: dgs[0].N, Addr: dead})
+		if n, err := a.WriteBatch(all); n < len(dgs) || n > len(all) || err != nil {
+			t.Fatalf("WriteBatch of lengths %v = %d, %v, want %d or one more", lengths, n, err, len(dgs))
+		}
+		for i, d := range readSome(t, b, len(dgs)) {
+			if !bytes.Equal(d.Buf, dgs[i].Buf[:dgs[i].N]) || d.Addr != addrA {
+				t.Fatalf("of lengths %v datagram %d differs: %.9q..., %d bytes from %v", lengths, i, d.Buf, d.N, d.Addr)
+			}
+		}
+	}
+}
+
+func repeat(n, length int) (list []int) {
+	for range n {
+		list = append(list, length)
+	}
+	return list
 }
 
 func checkTruncation(t testing.TB, a, b underlay.Socket, addrB netip.AddrPort) {

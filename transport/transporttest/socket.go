@@ -28,6 +28,7 @@ type socket struct {
 	bytes  int
 	paused bool
 	closed bool
+	many   bool // Offload was called
 }
 
 func newSocket(h *Host, port uint16) *socket {
@@ -66,17 +67,18 @@ func (s *socket) take(dgs []underlay.Datagram) (int, error) {
 	}
 	n := 0
 	for n < min(len(dgs), underlay.BatchMax) && s.head < len(s.queue) {
-		p := s.queue[s.head]
-		s.queue[s.head] = nil
-		s.head++
-		s.bytes -= p.size()
 		d := &dgs[n]
 		n++
-		d.Addr, d.N = p.from, copy(d.Buf, p.payload)
-		if d.N < len(p.payload) {
+		p := s.pop()
+		size := len(p.payload)
+		d.Addr, d.N, d.Segment = p.from, copy(d.Buf, p.payload), 0
+		if d.N < size {
 			d.N = 0
 		}
 		p.free()
+		if s.many && d.N > 0 {
+			s.more(d)
+		}
 	}
 	if s.head == len(s.queue) {
 		s.queue, s.head = s.queue[:0], 0
@@ -84,6 +86,36 @@ func (s *socket) take(dgs []underlay.Datagram) (int, error) {
 		s.signal() // for another reader
 	}
 	return n, nil
+}
+
+func (s *socket) pop() *packet {
+	p := s.queue[s.head]
+	s.queue[s.head] = nil
+	s.head++
+	s.bytes -= p.size()
+	return p
+}
+
+// segmentsMax is how many datagrams come as one at most, as with Linux.
+const segmentsMax = 64
+
+// more puts to the one datagram in d those that follow it in the queue from the same source, as long as all but the last have
+// its size.
+func (s *socket) more(d *underlay.Datagram) {
+	size := d.N
+	for count := 1; count < segmentsMax && s.head < len(s.queue); count++ {
+		p := s.queue[s.head]
+		length := len(p.payload)
+		if p.from != d.Addr || length == 0 || length > size || d.N+length > len(d.Buf) {
+			return
+		}
+		d.Segment = size
+		d.N += copy(d.Buf[d.N:], p.payload)
+		s.pop().free()
+		if length < size {
+			return
+		}
+	}
 }
 
 // put gives the socket a packet, which it then owns, or says why not.
@@ -141,6 +173,14 @@ func (s *socket) WriteBatch(dgs []underlay.Datagram) (int, error) {
 		last = p
 	}
 	return s.host.in.send(s, first), nil
+}
+
+// Offload implements underlay.Socket.
+func (s *socket) Offload() (underlay.Offloads, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.many = true
+	return underlay.Offloads{Send: true, Receive: true}, nil
 }
 
 // Close implements underlay.Socket. No call uses the network after it, for all of them only take locks.

@@ -317,7 +317,7 @@ func (c *stream) deliver(dgs []Datagram, n int) (int, bool) {
 		size := int(binary.BigEndian.Uint16(c.in[c.lo:]))
 		c.lo += lengthBytes
 		d := &dgs[n]
-		d.Addr, d.N = at, 0
+		d.Addr, d.N, d.Segment = at, 0, 0
 		if size <= len(d.Buf) {
 			d.N = copy(d.Buf, c.in[c.lo:c.lo+size])
 		}

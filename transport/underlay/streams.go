@@ -289,6 +289,9 @@ func (s *Streams) Close() error {
 	return nil
 }
 
+// Offload implements Socket: a stream moves many datagrams at once as it is.
+func (s *Streams) Offload() (Offloads, error) { return Offloads{}, nil }
+
 // LocalAddr implements Socket. As there is no one address for all connections, it is path.Stream(0), which
 // names none of them.
 func (s *Streams) LocalAddr() netip.AddrPort { return path.Stream(0) }

@@ -1,21 +1,15 @@
 package underlay
 
 import (
-	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
+	"sync/atomic"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
-
-// sendWaitMax bounds how long WriteBatch waits for room in a full send buffer. A buffer of 7 MiB drains
-// in 59 ms at 1 Gb/s; what is slower than that for this long is congested, and the packets are late.
-const sendWaitMax = 20 * time.Millisecond
 
 // idleBatches is how many batches are kept for reuse: the reader's and those of a lane and the control
 // loop writing at once. More calls at the same time allocate.
@@ -26,9 +20,34 @@ const idleBatches = 4
 // The kernel calls are made here rather than through golang.org/x/net, whose ReadBatch allocates the
 // source address of every packet.
 type platform struct {
-	raw     syscall.RawConn
-	readers chan *batch // idle batches; never waited on
-	writers chan *batch
+	raw      syscall.RawConn
+	kernel   *kernel
+	readers  chan *incoming // idle batches; never waited on
+	writers  chan *outgoing
+	segments atomic.Bool // datagrams are sent in segmented messages
+	coalesce atomic.Bool // what is read may be several datagrams
+	singles  singles
+}
+
+// A kernel is the calls that a socket makes. Only tests put in another than theKernel, which refuses or does wrong.
+type kernel struct {
+	recvmmsg   func(fd uintptr, hdrs []mmsghdr) (int, syscall.Errno)
+	sendmmsg   func(fd uintptr, hdrs []mmsghdr) (int, syscall.Errno)
+	setsockopt func(fd uintptr, level, option, value int) error
+}
+
+var theKernel = kernel{
+	recvmmsg: func(fd uintptr, hdrs []mmsghdr) (int, syscall.Errno) {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(hdrs))), uintptr(len(hdrs)), unix.MSG_DONTWAIT, 0, 0)
+		return int(n), errno
+	},
+	sendmmsg: func(fd uintptr, hdrs []mmsghdr) (int, syscall.Errno) {
+		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(hdrs))), uintptr(len(hdrs)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		return int(n), errno
+	},
+	setsockopt: func(fd uintptr, level, option, value int) error {
+		return unix.SetsockoptInt(int(fd), level, option, value)
+	},
 }
 
 // mmsghdr is struct mmsghdr of recvmmsg(2). Go pads it as C does, for the alignment of Msghdr is that
@@ -38,54 +57,11 @@ type mmsghdr struct {
 	n   uint32
 }
 
-// A batch is the memory of one call: headers that point at names and vectors, which point at the
-// caller's buffers. It is used by one call at a time.
-type batch struct {
-	socket *UDP
-	count  int // datagrams in the batch
-	next   int // written or given up so far
-	sent   int
-	again  bool // the send buffer is full
-	err    error
-
-	// The functions that RawConn is given, bound once, for a closure per call would be an allocation.
-	readFunc  func(fd uintptr) bool
-	writeFunc func(fd uintptr)
-	waitFunc  func(fd uintptr) bool
-
-	hdrs  [BatchMax]mmsghdr
-	names [BatchMax]unix.RawSockaddrInet6 // holds a RawSockaddrInet4 too
-	iovs  [BatchMax]unix.Iovec
-}
-
-func newBatch(s *UDP) *batch {
-	b := &batch{socket: s}
-	b.readFunc, b.writeFunc, b.waitFunc = b.read, b.write, b.writeOrWait
-	for i := range b.hdrs {
-		h := &b.hdrs[i].hdr
-		h.Name = (*byte)(unsafe.Pointer(&b.names[i]))
-		h.Iov = &b.iovs[i]
-		h.SetIovlen(1)
-	}
-	return b
-}
-
-func take(idle chan *batch, s *UDP) *batch {
-	select {
-	case b := <-idle:
-		return b
-	default:
-		return newBatch(s)
-	}
-}
-
-func give(idle chan *batch, b *batch) {
-	clear(b.iovs[:b.count]) // the caller's buffers are the caller's again
-	b.count, b.err = 0, nil
-	select {
-	case idle <- b:
-	default:
-	}
+// A control is the one control message of a message: UDP_SEGMENT or UDP_GRO (udp(7)), how long each datagram in it is.
+type control struct {
+	hdr  unix.Cmsghdr
+	size [4]byte // the kernel takes 2 bytes of it and gives 4
+	_    [4]byte
 }
 
 func (s *UDP) open() error {
@@ -93,168 +69,26 @@ func (s *UDP) open() error {
 	if err != nil {
 		return err
 	}
-	s.raw = raw
-	s.readers = make(chan *batch, idleBatches)
-	s.writers = make(chan *batch, idleBatches)
+	s.raw, s.kernel = raw, &theKernel
+	s.readers = make(chan *incoming, idleBatches)
+	s.writers = make(chan *outgoing, idleBatches)
 	return raw.Control(s.setOptions)
 }
 
-// ReadBatch implements Socket. It allocates nothing.
-func (s *UDP) ReadBatch(dgs []Datagram) (int, error) {
-	if len(dgs) == 0 {
-		return 0, nil
-	}
-	b := take(s.readers, s)
-	defer give(s.readers, b)
-	b.count = min(len(dgs), BatchMax)
-	for i := range b.count {
-		b.iovs[i].Base = unsafe.SliceData(dgs[i].Buf)
-		b.iovs[i].SetLen(len(dgs[i].Buf))
-	}
-	if err := s.raw.Read(b.readFunc); err != nil {
-		return 0, s.result("read", err)
-	}
-	if b.err != nil {
-		return 0, s.result("read", b.err)
-	}
-	for i := range b.next {
-		h := &b.hdrs[i]
-		dgs[i].N = int(h.n)
-		dgs[i].Addr = readName(&b.names[i])
-		if h.hdr.Flags&unix.MSG_TRUNC != 0 {
-			dgs[i].N = 0
-			s.counts.truncated.Add(1)
-		}
-	}
-	s.counts.received.Add(uint64(b.next))
-	return b.next, nil
-}
-
-// read is called by the poller with the descriptor; false means "wait until readable".
-func (b *batch) read(fd uintptr) bool {
-	b.next = 0
-	for {
-		for i := range b.count { // the kernel overwrites both
-			b.hdrs[i].hdr.Namelen = unix.SizeofSockaddrInet6
-			b.hdrs[i].hdr.Flags = 0
-		}
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.hdrs[0])), uintptr(b.count), unix.MSG_DONTWAIT, 0, 0)
-		switch errno {
-		case 0:
-			b.next = int(n)
-			return true
-		case unix.EINTR:
-		case unix.EAGAIN:
-			return false
-		case unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EMSGSIZE, unix.EHOSTDOWN,
-			unix.ENETDOWN, unix.EPROTO, unix.ENOPROTOOPT, unix.EACCES, unix.EOPNOTSUPP:
-			// What ICMP said about something sent before. The kernel has cleared it by reporting it.
-			b.socket.counts.readErrors.Add(1)
-		default:
-			b.err = os.NewSyscallError("recvmmsg", errno)
-			return true
-		}
-	}
-}
-
-// WriteBatch implements Socket. It allocates nothing.
-func (s *UDP) WriteBatch(dgs []Datagram) (int, error) {
-	sent := 0
-	for len(dgs) > 0 {
-		n := min(len(dgs), BatchMax)
-		took, err := s.writeSome(dgs[:n])
-		sent += took
-		if err != nil {
-			return sent, err
-		}
-		dgs = dgs[n:]
-	}
-	return sent, nil
-}
-
-func (s *UDP) writeSome(dgs []Datagram) (int, error) {
-	b := take(s.writers, s)
-	defer give(s.writers, b)
-	b.next, b.sent, b.again = 0, 0, false
-	for i := range dgs {
-		d := &dgs[i]
-		if !s.family.reaches(d.Addr.Addr()) {
-			s.counts.unreachable.Add(1)
-			continue
-		}
-		j := b.count
-		b.count++
-		b.hdrs[j].hdr.Namelen = writeName(&b.names[j], s.family, d.Addr)
-		buf := d.Buf[:d.N]
-		b.iovs[j].Base = unsafe.SliceData(buf)
-		b.iovs[j].SetLen(len(buf))
-	}
-	// Control looks at no deadline, so one that another writer left behind does no harm here.
-	err := s.raw.Control(b.writeFunc)
-	if err == nil && b.again {
-		if err = s.conn.SetWriteDeadline(time.Now().Add(sendWaitMax)); err == nil {
-			err = s.raw.Write(b.waitFunc)
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = nil
-			s.counts.noBuffer.Add(uint64(b.count - b.next))
-		}
-	}
-	s.counts.sent.Add(uint64(b.sent))
-	if err == nil {
-		err = b.err
-	}
-	if err != nil {
-		return b.sent, s.result("write", err)
-	}
-	return b.sent, nil
-}
-
-// write sends the rest of the batch. sendmmsg(2) stops at a datagram that fails and tells why only when
-// it is the first, so a failing one costs one more call, and the batch goes on after it.
-func (b *batch) write(fd uintptr) {
-	b.again = false
-	for b.next < b.count {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.hdrs[b.next])), uintptr(b.count-b.next), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-		switch errno {
-		case 0:
-			b.next += int(n)
-			b.sent += int(n)
-		case unix.EINTR:
-		case unix.EAGAIN:
-			b.again = true
-			return
-		case unix.EBADF, unix.ENOTSOCK, unix.EFAULT, unix.ENOSYS:
-			b.err = os.NewSyscallError("sendmmsg", errno)
-			return
-		default:
-			b.socket.counts.failed(errno)
-			b.next++
-		}
-	}
-}
-
-// writeOrWait is write for the poller; false means "wait until writable".
-func (b *batch) writeOrWait(fd uintptr) bool {
-	b.write(fd)
-	return !b.again
-}
-
-// failed counts a datagram that could not be sent.
-func (c *counts) failed(errno syscall.Errno) {
-	switch errno {
-	case unix.ECONNREFUSED:
-		c.refused.Add(1)
-	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENETDOWN, unix.EADDRNOTAVAIL, unix.EAFNOSUPPORT:
-		c.unreachable.Add(1)
-	case unix.EMSGSIZE:
-		c.tooBig.Add(1)
-	case unix.EPERM, unix.EACCES:
-		c.filtered.Add(1)
-	case unix.ENOBUFS, unix.ENOMEM:
-		c.noBuffer.Add(1)
+// take returns an idle batch, or a new one.
+func take[B any](idle chan *B, make func() *B) *B {
+	select {
+	case b := <-idle:
+		return b
 	default:
-		c.others.Add(1)
+		return make()
+	}
+}
+
+func give[B any](idle chan *B, b *B) {
+	select {
+	case idle <- b:
+	default:
 	}
 }
 

@@ -42,7 +42,7 @@ func (s *UDP) ReadBatch(dgs []Datagram) (int, error) {
 		n, _, flags, addr, err := s.conn.ReadMsgUDPAddrPort(d.Buf, nil)
 		switch {
 		case err == nil:
-			d.N, d.Addr = n, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+			d.N, d.Segment, d.Addr = n, 0, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 			if flags&msgTrunc != 0 {
 				d.N = 0
 				s.counts.truncated.Add(1)
@@ -55,6 +55,9 @@ func (s *UDP) ReadBatch(dgs []Datagram) (int, error) {
 		s.counts.readErrors.Add(1)
 	}
 }
+
+// Offload implements Socket.
+func (s *UDP) Offload() (Offloads, error) { return Offloads{}, nil }
 
 // msgTrunc is MSG_TRUNC of the BSDs and Darwin.
 const msgTrunc = 0x10

@@ -89,27 +89,41 @@ func TestSettings(t *testing.T) {
 
 // TestZeroAllocs holds the packet path to what its comments promise.
 func TestZeroAllocs(t *testing.T) {
-	for _, bind := range []string{"127.0.0.1:0", "[::1]:0", "[::]:0"} {
-		t.Run(bind, func(t *testing.T) {
-			a, b, out, in := traffic(t, bind)
+	eachTraffic(t, func(name string, offload bool, bind string) {
+		t.Run(name, func(t *testing.T) {
+			a, b, out, in := traffic(t, bind, offload)
 			allocs := testing.AllocsPerRun(100, func() { turn(t, a, b, out, in) })
 			if allocs != 0 {
 				t.Errorf("%v allocations for %d packets there", allocs, len(out))
 			}
 		})
+	})
+}
+
+func eachTraffic(t testing.TB, f func(name string, offload bool, bind string)) {
+	for _, bind := range []string{"127.0.0.1:0", "[::1]:0", "[::]:0"} {
+		f(bind, false, bind)
+		f(bind+" offload", true, bind)
 	}
 }
 
 // traffic opens two sockets on loopback and returns a batch to write and one to read.
-func traffic(t testing.TB, bind string) (a, b underlay.Socket, out, in []underlay.Datagram) {
+func traffic(t testing.TB, bind string, offload bool) (a, b underlay.Socket, out, in []underlay.Datagram) {
 	a, b = open(t, bind), open(t, bind)
 	ip := netip.MustParseAddrPort(bind).Addr()
 	if ip.IsUnspecified() {
 		ip = netip.MustParseAddr("127.0.0.1")
 	}
+	if offload {
+		for _, s := range []underlay.Socket{a, b} {
+			if _, err := s.Offload(); err != nil {
+				t.Skip(err)
+			}
+		}
+	}
 	for range 32 {
 		out = append(out, dgram(netip.AddrPortFrom(ip, b.LocalAddr().Port()), 1200))
-		in = append(in, underlay.Datagram{Buf: make([]byte, 2048)})
+		in = append(in, underlay.Datagram{Buf: make([]byte, underlay.OffloadBytes)})
 	}
 	return a, b, out, in
 }
@@ -125,20 +139,22 @@ func turn(t testing.TB, a, b underlay.Socket, out, in []underlay.Datagram) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n -= k
+		for i := range in[:k] {
+			n -= in[i].Count()
+		}
 	}
 }
 
 // BenchmarkLoopback reports the cost of 32 packets of 1,200 bytes written and read.
 func BenchmarkLoopback(b *testing.B) {
-	for _, bind := range []string{"127.0.0.1:0", "[::1]:0", "[::]:0"} {
-		b.Run(bind, func(b *testing.B) {
-			s, r, out, in := traffic(b, bind)
+	eachTraffic(b, func(name string, offload bool, bind string) {
+		b.Run(name, func(b *testing.B) {
+			s, r, out, in := traffic(b, bind, offload)
 			b.ReportAllocs()
 			b.SetBytes(int64(len(out) * out[0].N))
 			for b.Loop() {
 				turn(b, s, r, out, in)
 			}
 		})
-	}
+	})
 }

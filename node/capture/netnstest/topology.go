@@ -170,5 +170,5 @@ func (ns *Namespace) Shape(t testing.TB, iface, rate string) {
 func (ns *Namespace) NoOffload(t testing.TB, iface string) {
 	t.Helper()
 	Require(t, "ethtool")
-	ns.Run(t, fmt.Sprintf("ethtool -K %s tx off tso off gso off gro off", iface))
+	ns.Run(t, fmt.Sprintf("ethtool -K %s tx off tso off gso off gro off tx-udp-segmentation off", iface))
 }

@@ -1,0 +1,121 @@
+package underlay
+
+import (
+	"encoding/binary"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// An incoming is the memory of one ReadBatch: headers that point at names and vectors, which point at the
+// caller's buffers. It is used by one call at a time.
+type incoming struct {
+	socket *UDP
+	count  int // messages asked for
+	came   int
+	err    error
+	read   func(fd uintptr) bool // fill, bound once: a closure per call would be an allocation
+
+	hdrs     [BatchMax]mmsghdr
+	names    [BatchMax]unix.RawSockaddrInet6 // holds a RawSockaddrInet4 too
+	iovs     [BatchMax]unix.Iovec
+	controls [BatchMax]control
+}
+
+func (s *UDP) newIncoming() *incoming {
+	b := &incoming{socket: s}
+	b.read = b.fill
+	for i := range b.hdrs {
+		h := &b.hdrs[i].hdr
+		h.Name = (*byte)(unsafe.Pointer(&b.names[i]))
+		h.Iov = &b.iovs[i]
+		h.SetIovlen(1)
+	}
+	return b
+}
+
+// ReadBatch implements Socket. It allocates nothing.
+func (s *UDP) ReadBatch(dgs []Datagram) (int, error) {
+	if len(dgs) == 0 {
+		return 0, nil
+	}
+	b := take(s.readers, s.newIncoming)
+	defer func() {
+		clear(b.iovs[:b.count]) // the caller's buffers are the caller's again
+		give(s.readers, b)
+	}()
+	b.count, b.came, b.err = min(len(dgs), BatchMax), 0, nil
+	for i := range b.count {
+		b.iovs[i].Base = unsafe.SliceData(dgs[i].Buf)
+		b.iovs[i].SetLen(len(dgs[i].Buf))
+	}
+	if err := s.raw.Read(b.read); err != nil {
+		return 0, s.result("read", err)
+	}
+	if b.err != nil {
+		return 0, s.result("read", b.err)
+	}
+	for i := range b.came {
+		b.datagram(i, &dgs[i])
+	}
+	return b.came, nil
+}
+
+// datagram fills d with what is known of message i.
+func (b *incoming) datagram(i int, d *Datagram) {
+	h, c := &b.hdrs[i], &b.socket.counts
+	d.N, d.Addr, d.Segment = int(h.n), readName(&b.names[i]), 0
+	if h.hdr.Flags&unix.MSG_TRUNC != 0 {
+		d.N = 0
+		c.truncated.Add(1)
+	} else {
+		d.Segment = b.controls[i].segment(int(h.hdr.Controllen), d.N)
+	}
+	c.received.Add(uint64(d.Count()))
+}
+
+// segment returns how long each datagram in a message of n bytes is, whose control messages have length bytes; zero if it
+// is one datagram. What cannot be is taken for that: then it does not open.
+func (c *control) segment(length, n int) int {
+	if length < unix.CmsgLen(len(c.size)) || int(c.hdr.Len) < unix.CmsgLen(len(c.size)) || c.hdr.Level != unix.IPPROTO_UDP || c.hdr.Type != unix.UDP_GRO {
+		return 0
+	}
+	size := int(int32(binary.NativeEndian.Uint32(c.size[:])))
+	if size <= 0 || size >= n {
+		return 0
+	}
+	return size
+}
+
+// fill is called by the poller with the descriptor; false means "wait until readable".
+func (b *incoming) fill(fd uintptr) bool {
+	coalesce := b.socket.coalesce.Load()
+	for {
+		for i := range b.count { // the kernel overwrites all of it
+			h := &b.hdrs[i].hdr
+			h.Namelen, h.Flags, h.Control = unix.SizeofSockaddrInet6, 0, nil
+			h.SetControllen(0)
+			if coalesce {
+				h.Control = (*byte)(unsafe.Pointer(&b.controls[i]))
+				h.SetControllen(int(unsafe.Sizeof(b.controls[i])))
+			}
+		}
+		n, errno := b.socket.kernel.recvmmsg(fd, b.hdrs[:b.count])
+		switch errno {
+		case 0:
+			b.came = n
+			return true
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return false
+		case unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EMSGSIZE, unix.EHOSTDOWN,
+			unix.ENETDOWN, unix.EPROTO, unix.ENOPROTOOPT, unix.EACCES, unix.EOPNOTSUPP:
+			// What ICMP said about something sent before. The kernel has cleared it by reporting it.
+			b.socket.counts.readErrors.Add(1)
+		default:
+			b.err = os.NewSyscallError("recvmmsg", errno)
+			return true
+		}
+	}
+}
