@@ -17,6 +17,7 @@ import (
 	"github.com/vine-mesh/vine/node/config"
 	"github.com/vine-mesh/vine/node/control"
 	"github.com/vine-mesh/vine/node/state"
+	"github.com/vine-mesh/vine/transport/secure/gcm"
 	"github.com/vine-mesh/vine/transport/underlay"
 )
 
@@ -87,6 +88,7 @@ func newVR(p vrPlan) (made *vr, err error) {
 		s.Listens = listens // they stay as they are until the next start
 		return s
 	}
+	gcm.Use(c.FastGCM)
 	o := node.Options{
 		State: dir, Socket: socket, Offload: c.Offload, Streams: streams, Proxy: proxyOf(c), Fresh: freshSocket,
 		Attachments: p.Devices, Settings: settings(c), SerfToken: c.RPCToken, SerfLogs: p.Logs,

@@ -27,6 +27,7 @@ type Config struct {
 	Kind      string           // "auto", "regular" or "limited"
 	Joinable  bool
 	PathMTU   int  // bytes of IP packet on the underlay
+	FastGCM   bool // our own AES-GCM, where the processor has what it takes
 	Offload   bool // several datagrams at once, where the kernel does it right
 	Streams   []StreamListen
 	Proxy     *url.URL // nil: as NoProxy says
@@ -134,6 +135,7 @@ func (raw *rawFile) check(where func(key string) string) (Config, error) {
 		State: raw.State, Control: raw.Control,
 		Kind:     oneOf("underlay.kind", raw.Underlay.Kind, "auto", "regular", "limited"),
 		Joinable: raw.Underlay.Joinable, PathMTU: raw.Underlay.MTU,
+		FastGCM: oneOf("underlay.aes", raw.Underlay.AES, "auto", "standard") == "auto",
 		Offload: oneOf("underlay.offload", raw.Underlay.Offload, "auto", "off") == "auto",
 		Capture: oneOf("capture.kind", raw.Capture.Kind, "tun", "none"),
 		Device:  raw.Capture.Device, MTU: raw.Capture.MTU,

@@ -1,10 +1,11 @@
 package secure
 
 import (
-	"crypto/aes"
 	"crypto/cipher"
 
 	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/vine-mesh/vine/transport/secure/gcm"
 )
 
 // A Suite is the AEAD of a session's datagrams. The handshake itself always uses
@@ -73,13 +74,9 @@ func (s Suite) newAEAD(key []byte) cipher.AEAD {
 		}
 		return aead
 	}
-	block, err := aes.NewCipher(key)
+	aead, err := gcm.New(key)
 	if err != nil {
 		panic("secure: internal error: wrong key length")
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		panic("secure: internal error: no GCM for AES")
 	}
 	return aead
 }
