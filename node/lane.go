@@ -392,7 +392,14 @@ func (n *Node) receiveLane(socket underlay.Socket) error {
 			}
 			return err
 		}
-		lane.step(count)
+		lane.take(count)
+		for lane.run.Unfinished() { // most often its rest is right behind
+			if count, err = socket.TryReadBatch(lane.in); count == 0 || err != nil {
+				break
+			}
+			lane.take(count)
+		}
+		lane.flush()
 	}
 }
 
@@ -426,7 +433,14 @@ func newReceiveLane(n *Node, in []underlay.Datagram) *receiveLane {
 	}
 }
 
+// step takes one batch of count elements and injects what was in them.
 func (l *receiveLane) step(count int) {
+	l.take(count)
+	l.flush()
+}
+
+// take judges a batch. What is to be injected waits for the flush.
+func (l *receiveLane) take(count int) {
 	l.n.receiving.Lock()
 	defer l.n.receiving.Unlock()
 	in := arrived{snapshot: l.n.snapshot.Load(), grants: *l.n.grants.Load(), hops: *l.n.hops.Load(), now: time.Now()}
@@ -444,7 +458,6 @@ func (l *receiveLane) step(count int) {
 		l.n.write(l.onward)
 		l.onward = l.onward[:0]
 	}
-	l.flush()
 }
 
 // flush injects what was opened.
@@ -567,7 +580,11 @@ func (l *receiveLane) place(header frame.DataHeader, length int) (place []byte, 
 			return place, true
 		}
 	}
-	if l.filled+length+forward.MinMTU > len(l.arena) { // two pieces may make a packet behind this one
+	room := length + forward.MinMTU // two pieces may make a packet behind this one
+	if header.Meta[0]&frame.MetaRunMask == frame.MetaRunFirst {
+		room = segment.LengthMax // what becomes of it
+	}
+	if l.filled+room > len(l.arena) {
 		l.flush()
 	}
 	return l.arena[l.filled:l.filled], false

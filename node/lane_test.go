@@ -53,10 +53,11 @@ func (o *outbox) WriteBatch(dgs []underlay.Datagram) (int, error) {
 	}
 	return len(dgs), nil
 }
-func (o *outbox) ReadBatch([]underlay.Datagram) (int, error) { return 0, net.ErrClosed }
-func (o *outbox) LocalAddr() netip.AddrPort                  { return netip.AddrPort{} }
-func (o *outbox) Offload() (underlay.Offloads, error)        { return underlay.Offloads{}, nil }
-func (o *outbox) Close() error                               { return nil }
+func (o *outbox) TryReadBatch([]underlay.Datagram) (int, error) { return 0, nil }
+func (o *outbox) ReadBatch([]underlay.Datagram) (int, error)    { return 0, net.ErrClosed }
+func (o *outbox) LocalAddr() netip.AddrPort                     { return netip.AddrPort{} }
+func (o *outbox) Offload() (underlay.Offloads, error)           { return underlay.Offloads{}, nil }
+func (o *outbox) Close() error                                  { return nil }
 
 // tally is a Device that counts what is written, as packets of the wire.
 type tally struct {

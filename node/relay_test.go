@@ -66,10 +66,11 @@ func (s *bin) WriteBatch(dgs []underlay.Datagram) (int, error) {
 	}
 	return len(dgs), nil
 }
-func (s *bin) ReadBatch([]underlay.Datagram) (int, error) { return 0, net.ErrClosed }
-func (s *bin) LocalAddr() netip.AddrPort                  { return netip.AddrPort{} }
-func (s *bin) Offload() (underlay.Offloads, error)        { return underlay.Offloads{}, nil }
-func (s *bin) Close() error                               { return nil }
+func (s *bin) TryReadBatch([]underlay.Datagram) (int, error) { return 0, nil }
+func (s *bin) ReadBatch([]underlay.Datagram) (int, error)    { return 0, net.ErrClosed }
+func (s *bin) LocalAddr() netip.AddrPort                     { return netip.AddrPort{} }
+func (s *bin) Offload() (underlay.Offloads, error)           { return underlay.Offloads{}, nil }
+func (s *bin) Close() error                                  { return nil }
 
 // A relayRig is a queue-VR whose receive lane is stepped by hand, with what a limited VR sends through it to
 // another.

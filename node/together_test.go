@@ -2,6 +2,8 @@ package node
 
 import (
 	"bytes"
+	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -34,8 +36,8 @@ func manyLane(n *Node) *receiveLane {
 	return newReceiveLane(n, newDatagrams(manyBatch, underlay.OffloadBytes))
 }
 
-// TestSuperPacketsTogether: a super-packet whose datagrams come as one or more elements is one packet again, also where the
-// arena ends in the middle, and nothing is allocated.
+// TestSuperPacketsTogether: a super-packet whose datagrams come as one or more elements is one packet again, also when the
+// arena is full, and nothing is allocated.
 func TestSuperPacketsTogether(t *testing.T) {
 	const size, count = 1300, 46
 	p := newLanePair(t, 1440, tables.SealEncrypt)
@@ -67,10 +69,60 @@ func TestSuperPacketsTogether(t *testing.T) {
 	for range 12 {
 		want = append(want, aged(big))
 	}
-	if len(p.far.all) > 12+4 {
+	if len(p.far.all) != 12 {
 		t.Errorf("%d packets written for 12 super-packets", len(p.far.all))
 	}
 	sameWire(t, wire(t, p.far.all), wire(t, want))
+}
+
+// A script is a Socket that gives one datagram for each read, some only to a reader that waits.
+type script struct {
+	*outbox
+	batches []scripted
+}
+
+type scripted struct {
+	wait bool
+	b    []byte
+}
+
+func (s *script) next(dgs []underlay.Datagram, wait bool) (int, error) {
+	switch {
+	case len(s.batches) == 0:
+		return 0, net.ErrClosed
+	case s.batches[0].wait && !wait:
+		return 0, nil
+	}
+	d := &dgs[0]
+	d.N, d.Addr = copy(d.Buf, s.batches[0].b), endpointA
+	s.batches = s.batches[1:]
+	return 1, nil
+}
+func (s *script) ReadBatch(dgs []underlay.Datagram) (int, error)    { return s.next(dgs, true) }
+func (s *script) TryReadBatch(dgs []underlay.Datagram) (int, error) { return s.next(dgs, false) }
+
+// TestRestOfRun: what is there of a run when a batch ends in it is read before the run is written; it is not waited for.
+func TestRestOfRun(t *testing.T) {
+	p := newLanePair(t, 1440, tables.SealEncrypt)
+	big := superTCP(hostA4, hostB4, 13_000, 1300)
+	p.put(big, big, big)
+	s := &script{outbox: p.out}
+	for i, b := range p.out.room[:p.out.used] {
+		// The second super-packet's rest must be waited for, and so must the begin of the third.
+		s.batches = append(s.batches, scripted{i == 0 || i == 15 || i == 20, b})
+	}
+	p.far.keep, p.b.socket = true, s
+	if err := p.b.receiveLane(s); err != nil {
+		t.Fatal(err)
+	}
+	var sizes []int
+	for _, got := range p.far.all {
+		sizes = append(sizes, got.Segments())
+	}
+	if !slices.Equal(sizes, []int{10, 5, 5, 10}) {
+		t.Errorf("packets of %v segments written, want 10, 5 and 5, 10", sizes)
+	}
+	sameWire(t, wire(t, p.far.all), wire(t, []capture.Packet{aged(big), aged(big), aged(big)}))
 }
 
 // TestSplitPacketsTogether: packets that two sealed pieces make, many in one element.

@@ -152,12 +152,22 @@ func (w *wire) around(s underlay.Socket) underlay.Socket {
 // ReadBatch implements underlay.Socket: what arrives on a dead wire is lost.
 func (w *wire) ReadBatch(dgs []underlay.Datagram) (int, error) {
 	n, err := w.Socket.ReadBatch(dgs)
+	return w.arrived(dgs, n), err
+}
+
+// TryReadBatch implements underlay.Socket, likewise.
+func (w *wire) TryReadBatch(dgs []underlay.Datagram) (int, error) {
+	n, err := w.Socket.TryReadBatch(dgs)
+	return w.arrived(dgs, n), err
+}
+
+func (w *wire) arrived(dgs []underlay.Datagram, n int) int {
 	if w.dead.Load() {
 		for i := range n {
 			dgs[i].N = 0
 		}
 	}
-	return n, err
+	return n
 }
 
 // WriteBatch implements underlay.Socket.

@@ -43,6 +43,9 @@ func fits(n, size int, at Position) bool {
 // Open reports whether there is a run.
 func (r *Run) Open() bool { return r.n > 0 }
 
+// Unfinished reports whether there is a run whose last segment has not come.
+func (r *Run) Unfinished() bool { return r.n > 0 && !r.ended }
+
 // Len returns the bytes of the open run; zero if there is none.
 func (r *Run) Len() int { return r.n }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -24,10 +25,16 @@ func CheckSocket(t testing.TB, a, b underlay.Socket, addrA, addrB, dead netip.Ad
 	if n, err := a.ReadBatch(nil); n != 0 || err != nil {
 		t.Errorf("ReadBatch(nil) = %d, %v, want 0, nil", n, err)
 	}
+	for _, dgs := range [][]underlay.Datagram{nil, buffers(2, 64)} {
+		if n, err := a.TryReadBatch(dgs); n != 0 || err != nil {
+			t.Errorf("TryReadBatch(%d) of nothing = %d, %v, want 0, nil", len(dgs), n, err)
+		}
+	}
 	if n, err := a.WriteBatch(nil); n != 0 || err != nil {
 		t.Errorf("WriteBatch(nil) = %d, %v, want 0, nil", n, err)
 	}
 	checkBothWays(t, a, b, addrA, addrB)
+	checkTry(t, a, b, addrB)
 	checkLargeBatch(t, a, b, addrA, addrB)
 	checkRuns(t, a, b, addrA, addrB, dead)
 	checkTruncation(t, a, b, addrB)
@@ -119,6 +126,30 @@ func checkBothWays(t testing.TB, a, b underlay.Socket, addrA, addrB netip.AddrPo
 		if got := readSome(t, b, 1); got[0].Addr != addrA {
 			t.Errorf("source = %v, want %v", got[0].Addr, addrA)
 		}
+	}
+}
+
+// checkTry reads without waiting.
+func checkTry(t testing.TB, a, b underlay.Socket, addrB netip.AddrPort) {
+	t.Helper()
+	writeAll(t, a, datagram(addrB, "first"), datagram(addrB, "is longer"), datagram(addrB, "third"))
+	one := buffers(1, 64)
+	if n, err := b.ReadBatch(one); n != 1 || err != nil {
+		t.Fatalf("ReadBatch = %d, %v", n, err)
+	}
+	var got []string
+	for len(got) < 2 { // it may still be on its way
+		n, err := b.TryReadBatch(one)
+		if err != nil {
+			t.Fatalf("TryReadBatch: %v", err)
+		}
+		if n == 1 {
+			got = append(got, string(one[0].Buf[:one[0].N]))
+		}
+		runtime.Gosched()
+	}
+	if got[0] != "is longer" || got[1] != "third" {
+		t.Errorf("TryReadBatch gave %q", got)
 	}
 }
 
@@ -231,6 +262,9 @@ func checkClose(t testing.TB, s underlay.Socket, other netip.AddrPort) {
 	}
 	if _, err := s.ReadBatch(buffers(1, 64)); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("ReadBatch after Close: %v, want net.ErrClosed", err)
+	}
+	if _, err := s.TryReadBatch(buffers(1, 64)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("TryReadBatch after Close: %v, want net.ErrClosed", err)
 	}
 	if _, err := s.WriteBatch([]underlay.Datagram{datagram(other, "late")}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("WriteBatch after Close: %v, want net.ErrClosed", err)

@@ -55,6 +55,9 @@ func (s *socket) ReadBatch(dgs []underlay.Datagram) (int, error) {
 	}
 }
 
+// TryReadBatch implements underlay.Socket.
+func (s *socket) TryReadBatch(dgs []underlay.Datagram) (int, error) { return s.take(dgs) }
+
 // take moves what is there into dgs.
 func (s *socket) take(dgs []underlay.Datagram) (int, error) {
 	s.mu.Lock()

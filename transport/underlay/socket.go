@@ -69,6 +69,9 @@ type Socket interface {
 	// empty dgs it returns 0, nil at once.
 	ReadBatch(dgs []Datagram) (int, error)
 
+	// TryReadBatch is ReadBatch that does not wait: it returns 0, nil when nothing is there.
+	TryReadBatch(dgs []Datagram) (int, error)
+
 	// WriteBatch sends Buf[:N] to Addr for each element and returns how many the network took. The
 	// others are lost and counted: an address that cannot be reached, a datagram too big for the
 	// interface and a full send buffer are no errors. It waits only for room in the send buffer, and

@@ -381,6 +381,20 @@ func (s *Streams) ReadBatch(dgs []Datagram) (int, error) {
 	}
 	s.readMu.Lock()
 	defer s.readMu.Unlock()
+	return s.read(dgs, true)
+}
+
+// TryReadBatch implements Socket. It allocates nothing.
+func (s *Streams) TryReadBatch(dgs []Datagram) (int, error) {
+	if !s.readMu.TryLock() {
+		return 0, nil // somebody waits for what is not there
+	}
+	defer s.readMu.Unlock()
+	return s.read(dgs, false)
+}
+
+// read is called with readMu held.
+func (s *Streams) read(dgs []Datagram, wait bool) (int, error) {
 	n, limit := 0, min(len(dgs), BatchMax)
 	for n < limit {
 		select {
@@ -388,7 +402,7 @@ func (s *Streams) ReadBatch(dgs []Datagram) (int, error) {
 			return 0, net.ErrClosed
 		default:
 		}
-		if s.current == nil && n > 0 {
+		if s.current == nil && (n > 0 || !wait) {
 			select {
 			case s.current = <-s.ready:
 			default:

@@ -59,6 +59,14 @@ func (s *UDP) ReadBatch(dgs []Datagram) (int, error) {
 // Offload implements Socket.
 func (s *UDP) Offload() (Offloads, error) { return Offloads{}, nil }
 
+// TryReadBatch implements Socket: it has never anything.
+func (s *UDP) TryReadBatch([]Datagram) (int, error) {
+	if s.closed.Load() {
+		return 0, net.ErrClosed
+	}
+	return 0, nil
+}
+
 // msgTrunc is MSG_TRUNC of the BSDs and Darwin.
 const msgTrunc = 0x10
 

@@ -12,7 +12,8 @@ import (
 // caller's buffers. It is used by one call at a time.
 type incoming struct {
 	socket *UDP
-	count  int // messages asked for
+	try    bool // not to wait
+	count  int  // messages asked for
 	came   int
 	err    error
 	read   func(fd uintptr) bool // fill, bound once: a closure per call would be an allocation
@@ -36,7 +37,12 @@ func (s *UDP) newIncoming() *incoming {
 }
 
 // ReadBatch implements Socket. It allocates nothing.
-func (s *UDP) ReadBatch(dgs []Datagram) (int, error) {
+func (s *UDP) ReadBatch(dgs []Datagram) (int, error) { return s.readBatch(dgs, false) }
+
+// TryReadBatch implements Socket. It allocates nothing.
+func (s *UDP) TryReadBatch(dgs []Datagram) (int, error) { return s.readBatch(dgs, true) }
+
+func (s *UDP) readBatch(dgs []Datagram, try bool) (int, error) {
 	if len(dgs) == 0 {
 		return 0, nil
 	}
@@ -45,7 +51,7 @@ func (s *UDP) ReadBatch(dgs []Datagram) (int, error) {
 		clear(b.iovs[:b.count]) // the caller's buffers are the caller's again
 		give(s.readers, b)
 	}()
-	b.count, b.came, b.err = min(len(dgs), BatchMax), 0, nil
+	b.try, b.count, b.came, b.err = try, min(len(dgs), BatchMax), 0, nil
 	for i := range b.count {
 		b.iovs[i].Base = unsafe.SliceData(dgs[i].Buf)
 		b.iovs[i].SetLen(len(dgs[i].Buf))
@@ -108,7 +114,7 @@ func (b *incoming) fill(fd uintptr) bool {
 			return true
 		case unix.EINTR:
 		case unix.EAGAIN:
-			return false
+			return b.try
 		case unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EMSGSIZE, unix.EHOSTDOWN,
 			unix.ENETDOWN, unix.EPROTO, unix.ENOPROTOOPT, unix.EACCES, unix.EOPNOTSUPP:
 			// What ICMP said about something sent before. The kernel has cleared it by reporting it.
