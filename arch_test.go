@@ -62,7 +62,7 @@ var rooms = map[string]room{
 	"node/state":               {homes: "golang.org/x/sys"},
 	"node/vr":                  {pure: true, imports: "tables"},
 	"tests/impair":             {homes: "golang.org/x/sys"},
-	"tests/netns":              {imports: "node/capture/netnstest tests/impair"},
+	"tests/netns":              {imports: "bench node/capture/netnstest tests/impair"},
 }
 
 // impure are the packages that a pure package may not import: with them come goroutines, clocks,

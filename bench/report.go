@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ var Figures = []Figure{
 	{Name: "tcp-4", What: "TCP, 4 flows", Unit: "Mb/s"},
 	{Name: "tcp-16", What: "TCP, 16 flows", Unit: "Mb/s"},
 	{Name: "tcp-1-reverse", What: "TCP, 1 flow, reverse", Unit: "Mb/s"},
-	{Name: "cpu", What: "processor time, whole machine, TCP 1 flow", Unit: "s/GB", Less: true},
+	{Name: "cpu", What: "processor time of the whole machine but for other programs, TCP 1 flow", Unit: "s/GB", Less: true},
 	{Name: "udp-64", What: "UDP, 64 bytes", Unit: "packets/s"},
 	{Name: "udp-512", What: "UDP, 512 bytes", Unit: "packets/s"},
 	{Name: "udp-1400", What: "UDP, 1,400 bytes", Unit: "packets/s"},
@@ -48,6 +49,24 @@ type Sample struct {
 	Disturbed bool   `json:"disturbed"` // by others, so much that the sample says little
 	Error     string `json:"error,omitempty"`
 	Command   string `json:"command,omitempty"` // what made the traffic
+}
+
+// Line says in a line what the run gave.
+func (s Sample) Line() string {
+	if s.Error != "" {
+		first, _, _ := strings.Cut(s.Error, "\n")
+		return "FAILED: " + first
+	}
+	var parts []string
+	for _, f := range Figures {
+		if v, ok := s.Values[f.Name]; ok && f.Name != "memory" {
+			parts = append(parts, number(v)+" "+f.Unit)
+		}
+	}
+	if s.Disturbed {
+		parts = append(parts, fmt.Sprintf("disturbed: others had %.0f %% of the machine", 100*s.Load.share()))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // A Party is who carried packets.
@@ -149,6 +168,30 @@ func (r Report) Regimes() (list []Regime) {
 	for _, regime := range Regimes {
 		if slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Regime == regime }) {
 			list = append(list, regime)
+		}
+	}
+	return list
+}
+
+// A Summary is what is left of a figure of a party in a regime.
+type Summary struct {
+	Regime Regime `json:"regime"`
+	Figure string `json:"figure"`
+	Unit   string `json:"unit"`
+	Party  string `json:"party"`
+	Spread
+	Disturbed bool `json:"disturbed"` // all its samples were
+}
+
+// Summary returns every figure of which there is a sample.
+func (r Report) Summary() (list []Summary) {
+	for _, regime := range r.Regimes() {
+		for _, f := range Figures {
+			for _, p := range r.Parties {
+				if s, disturbed := r.Spread(regime, f.Name, p.Name); s.N > 0 {
+					list = append(list, Summary{regime, f.Name, f.Unit, p.Name, s, disturbed})
+				}
+			}
 		}
 	}
 	return list
