@@ -28,6 +28,7 @@ type room struct {
 // rooms is the import table. A package that is not listed fails the test.
 var rooms = map[string]room{
 	"bench":                    {pure: true},
+	"bench/cost":               {imports: "bench tables/fib", homes: "golang.org/x/crypto"},
 	"bench/lab":                {imports: "bench bench/netns", homes: "golang.org/x/sys"},
 	"bench/netns":              {homes: "golang.org/x/sys"},
 	"tables":                   {pure: true, homes: "github.com/fxamacker/cbor/v2 golang.org/x/crypto"},

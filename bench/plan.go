@@ -73,7 +73,9 @@ type Measure struct {
 	Topology Topology
 	Flows    int     // TCP
 	Reverse  bool    // TCP: from the far host to the near one
-	Size     int     // UDP, Ping: bytes of an IP packet
+	Write    int     // TCP: bytes that the sender writes at once, zero: as it likes
+	Size     int     // UDP, Ping: bytes of an IP packet, zero: the MTU of the party's tunnel
+	Fragment bool    // UDP: routers may fragment the packets
 	Loss     float64 // per cent, in Lossy
 	Loaded   bool    // Ping: while a TCP flow fills the path in the same direction
 	OursOnly bool    // a measure of ViNe alone
@@ -112,10 +114,11 @@ const (
 	Vine   = "vine"
 )
 
-// Ours reports whether a party is a build of ViNe.
+// Ours reports whether a party is a build of ViNe. A name may go on behind a slash with how the party is set up.
 func Ours(party string) bool {
-	build, further := strings.CutPrefix(party, Vine+":")
-	return party == Vine || further && build != ""
+	base, _, _ := strings.Cut(party, "/")
+	build, further := strings.CutPrefix(base, Vine+":")
+	return base == Vine || further && build != ""
 }
 
 // Options are what a user chooses.
@@ -216,8 +219,8 @@ func (o Options) Check() error {
 		return fmt.Errorf("nothing to measure")
 	case o.Rounds < 1 || o.Rounds > 1000:
 		return fmt.Errorf("%d rounds: from 1 to 1,000 make sense", o.Rounds)
-	case o.Length < 500*time.Millisecond || o.Length > time.Hour:
-		return fmt.Errorf("runs of %v: from 0.5 s to an hour make sense", o.Length)
+	case o.Length < time.Second || o.Length > time.Hour:
+		return fmt.Errorf("runs of %v: from a second to an hour make sense", o.Length)
 	}
 	for _, m := range o.Measures {
 		if !slices.ContainsFunc(Measures, func(known Measure) bool { return known.Option() == m }) {

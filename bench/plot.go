@@ -62,6 +62,8 @@ func (r Report) Plot() string {
 		}
 		height = max(height, y)
 	}
+	height += 2 * plotMargin
+	text(plotMargin, height, "start", "", "bars: medians; lines: from the lowest to the highest round; pale: others disturbed every round")
 	width := plotMargin + len(regimes)*(plotColumn+plotMargin)
 	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="11">`+"\n"+
 		`<rect width="100%%" height="100%%" fill="#fff"/>`+"\n%s</svg>\n", width, height+2*plotMargin, body.String())

@@ -21,7 +21,8 @@ var Figures = []Figure{
 	{Name: "tcp-4", What: "TCP, 4 flows", Unit: "Mb/s"},
 	{Name: "tcp-16", What: "TCP, 16 flows", Unit: "Mb/s"},
 	{Name: "tcp-1-reverse", What: "TCP, 1 flow, reverse", Unit: "Mb/s"},
-	{Name: "cpu", What: "processor time of the whole machine but for other programs, TCP 1 flow", Unit: "s/GB", Less: true},
+	// Of all processors, kernel and hosts included, but for what other programs had.
+	{Name: "cpu", What: "processor time, TCP 1 flow", Unit: "s/GB", Less: true},
 	{Name: "udp-64", What: "UDP, 64 bytes", Unit: "packets/s"},
 	{Name: "udp-512", What: "UDP, 512 bytes", Unit: "packets/s"},
 	{Name: "udp-1400", What: "UDP, 1,400 bytes", Unit: "packets/s"},
@@ -61,6 +62,13 @@ func (s Sample) Line() string {
 	for _, f := range Figures {
 		if v, ok := s.Values[f.Name]; ok && f.Name != "memory" {
 			parts = append(parts, number(v)+" "+f.Unit)
+		}
+	}
+	if len(parts) == 0 { // a measure of a reproduction
+		for _, name := range []string{s.Measure, s.Measure + "-p50"} {
+			if v, ok := s.Values[name]; ok {
+				parts = append(parts, number(v))
+			}
 		}
 	}
 	if s.Disturbed {

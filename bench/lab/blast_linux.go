@@ -46,8 +46,8 @@ type mmsghdr struct {
 	n   uint32
 }
 
-// newBlaster opens the sockets. Its packets have size bytes, their headers included.
-func newBlaster(from, to *netns.Namespace, target netip.Addr, size int) (b *blaster, err error) {
+// newBlaster opens the sockets. Its packets have size bytes, their headers included. Routers may fragment them or not.
+func newBlaster(from, to *netns.Namespace, target netip.Addr, size int, fragment bool) (b *blaster, err error) {
 	b = &blaster{size: size, stopped: make(chan struct{})}
 	at := &unix.SockaddrInet4{Port: blastPort, Addr: target.As4()}
 	open := func(ns *netns.Namespace, into *int, then func(fd int) error) error {
@@ -71,7 +71,14 @@ func newBlaster(from, to *netns.Namespace, target netip.Addr, size int) (b *blas
 	if err != nil {
 		return nil, fmt.Errorf("receive UDP at %v: %w", target, err)
 	}
-	if err = open(from, &b.out, func(fd int) error { return unix.Connect(fd, at) }); err != nil {
+	err = open(from, &b.out, func(fd int) error {
+		discover := unix.IP_PMTUDISC_DO
+		if fragment {
+			discover = unix.IP_PMTUDISC_DONT
+		}
+		return errors.Join(unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, discover), unix.Connect(fd, at))
+	})
+	if err != nil {
 		_ = unix.Close(b.in)
 		return nil, fmt.Errorf("send UDP to %v: %w", target, err)
 	}
@@ -172,6 +179,8 @@ func (b *blaster) send(rate float64, length time.Duration) (sent int, seconds fl
 				due -= float64(n)
 				continue
 			case unix.EINTR, unix.ENOBUFS, unix.EAGAIN, unix.ECONNREFUSED:
+			case unix.EMSGSIZE:
+				return sent, elapsed.Seconds(), fmt.Errorf("packets of %d bytes do not fit the path: %w", b.size, errno)
 			default:
 				return sent, elapsed.Seconds(), fmt.Errorf("send UDP: %w", errno)
 			}

@@ -3,9 +3,12 @@ package lab
 import (
 	"context"
 	"fmt"
+	"maps"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +26,9 @@ const reno = "reno"
 // measure does one run at the sites and fills the sample.
 func (r *runner) measure(ctx context.Context, s *sites, m bench.Measure, sample *bench.Sample) (err error) {
 	sample.Values = map[string]float64{}
+	if m.Size == 0 && m.Kind != bench.TCP {
+		m.Size = r.carriers[sample.Party].mtu
+	}
 	if m.Topology == bench.Lossy {
 		if err := s.lose(m.Loss); err != nil {
 			return err
@@ -91,9 +97,9 @@ func (s *sites) flow(ctx context.Context, length time.Duration, words ...string)
 	return client, server, err
 }
 
-// iperf returns the words that run the client.
+// iperf returns the words that run the client. It knows whole seconds only; more are no harm.
 func (s *sites) iperf(length time.Duration) []string {
-	return []string{"iperf3", "-J", "-c", s.target.String(), "-p", fmt.Sprint(iperfPort), "-C", reno, "-t", fmt.Sprint(length.Seconds()), "--connect-timeout", "5000"}
+	return []string{"iperf3", "-J", "-c", s.target.String(), "-p", fmt.Sprint(iperfPort), "-C", reno, "-t", fmt.Sprint(math.Ceil(length.Seconds())), "--connect-timeout", "5000"}
 }
 
 // listens fails until somebody listens at a TCP port in the namespace of a process.
@@ -138,6 +144,9 @@ func (r *runner) tcp(ctx context.Context, s *sites, m bench.Measure, sample *ben
 	if m.Reverse {
 		words = append(words, "-R")
 	}
+	if m.Write > 0 {
+		words = append(words, "-l", fmt.Sprint(m.Write))
+	}
 	sample.Command = strings.Join(append(s.iperf(r.options.Length), words...), " ")
 	client, server, err := s.flow(ctx, r.options.Length, words...)
 	if err != nil {
@@ -160,7 +169,7 @@ func (r *runner) tcp(ctx context.Context, s *sites, m bench.Measure, sample *ben
 // udp searches for the highest rate of UDP packets with little loss.
 func (r *runner) udp(ctx context.Context, s *sites, m bench.Measure, sample *bench.Sample) error {
 	sample.Command = fmt.Sprintf("sendmmsg of UDP packets of %d bytes", m.Size)
-	b, err := newBlaster(s.near.host, s.far.host, s.target, m.Size)
+	b, err := newBlaster(s.near.host, s.far.host, s.target, m.Size, m.Fragment)
 	if err != nil {
 		return err
 	}
@@ -191,7 +200,7 @@ func (r *runner) udp(ctx context.Context, s *sites, m bench.Measure, sample *ben
 	if rate == 0 {
 		return fmt.Errorf("no rate without loss of more than %.1f %%", 100*bench.LossMax)
 	}
-	sample.Values[m.Name] = rate
+	sample.Values[m.Name], sample.Values[m.Name+"-size"] = rate, float64(m.Size)
 	if bound {
 		sample.Values["sender_bound"] = 1
 	}
@@ -261,20 +270,22 @@ func (r *runner) ping(ctx context.Context, s *sites, m bench.Measure, sample *be
 	return nil
 }
 
-// missing returns the programs that measuring needs and that are not there.
-func missing(measures []bench.Measure) (list []string) {
+// missing returns the programs that the stages' runs need and that are not there.
+func missing(stages []bench.Stage) (list []string) {
 	need := map[string]string{"ip": "iproute2", "tc": "iproute2", "ethtool": "ethtool", "ping": "iputils-ping"}
-	for _, m := range measures {
-		if m.Kind == bench.TCP || m.Loaded {
-			need["iperf3"] = "iperf3"
-		}
-		if m.Topology == bench.Lossy {
-			need["nft"] = "nftables"
+	for _, s := range stages {
+		for _, r := range s.Runs {
+			if r.Measure.Kind == bench.TCP || r.Measure.Loaded {
+				need["iperf3"] = "iperf3"
+			}
+			if r.Measure.Topology == bench.Lossy {
+				need["nft"] = "nftables"
+			}
 		}
 	}
-	for program, pack := range need {
+	for _, program := range slices.Sorted(maps.Keys(need)) {
 		if _, err := exec.LookPath(program); err != nil {
-			list = append(list, fmt.Sprintf("%s (apt install %s)", program, pack))
+			list = append(list, fmt.Sprintf("%s (apt install %s)", program, need[program]))
 		}
 	}
 	return list

@@ -17,15 +17,25 @@ import (
 	"time"
 )
 
-var openVPN = carrier{
-	name: "openvpn", mtu: tunnelMTU, what: fmt.Sprintf("UDP, AES-256-GCM; buffers of %d MiB", buffer>>20),
-	programs: [][]string{{"openvpn"}},
-	get:      "apt install openvpn (2.6 or later)",
-	version:  []string{"openvpn", "--version"},
-	open: func(ctx context.Context, s *sites, program func(string) string) error {
-		return openOpenVPN(ctx, s, program("openvpn"), "--data-ciphers", "AES-256-GCM")
-	},
-	patience: 20 * time.Second,
+var openVPN = openVPNWith("AES-256-GCM,none")
+
+// openVPNWith returns OpenVPN with "CIPHER,AUTH".
+func openVPNWith(words string) carrier {
+	cipher, auth, _ := strings.Cut(words, ",")
+	return carrier{
+		name: "openvpn", mtu: tunnelMTU, what: fmt.Sprintf("UDP; cipher %s, digest %s; buffers of %d MiB", cipher, auth, buffer>>20),
+		programs: [][]string{{"openvpn"}},
+		get:      "apt install openvpn (2.6 or later)",
+		version:  []string{"openvpn", "--version"},
+		open: func(ctx context.Context, s *sites, program func(string) string) error {
+			options := []string{"--data-ciphers", cipher, "--cipher", cipher, "--auth", auth}
+			if cipher == "BF-CBC" { // OpenSSL 3 keeps it apart
+				options = append(options, "--providers", "legacy", "default")
+			}
+			return openOpenVPN(ctx, s, program("openvpn"), options...)
+		},
+		variant: openVPNWith, patience: 20 * time.Second,
+	}
 }
 
 // openOpenVPN runs OpenVPN from point to point; words set its cipher.

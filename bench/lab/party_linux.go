@@ -24,6 +24,8 @@ type carrier struct {
 	version []string
 	// open starts the routers. The hosts need not reach each other when it returns.
 	open func(ctx context.Context, s *sites, program func(name string) string) error
+	// variant returns the party set up in another way, in words that it understands; nil if there is none.
+	variant func(words string) carrier
 	// patience is how long the hosts may take to reach each other after that.
 	patience time.Duration
 }

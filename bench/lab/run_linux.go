@@ -38,18 +38,12 @@ func Peers() (installed, absent []string) {
 	return installed, absent
 }
 
-// Check reports why nothing could be measured here.
-func Check(o bench.Options) error {
+// Check reports why the stages' runs could not be made here.
+func Check(stages []bench.Stage) error {
 	if os.Geteuid() != 0 {
 		return ErrNotRoot
 	}
-	var measures []bench.Measure
-	for _, m := range bench.Measures {
-		if slices.Contains(o.Measures, m.Option()) {
-			measures = append(measures, m)
-		}
-	}
-	if list := missing(measures); len(list) > 0 {
+	if list := missing(stages); len(list) > 0 {
 		return fmt.Errorf("%w: %s", ErrMissing, strings.Join(list, ", "))
 	}
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
@@ -58,16 +52,17 @@ func Check(o bench.Options) error {
 	return nil
 }
 
-// Run measures what the options say. Builds are the programs of ViNe's parties, by the party's name. Progress is told what is
-// done, in lines. When ctx ends, so does Run, soon, with the context's error and what it has so far; that is a report
-// like any other. Everything that Run has made is gone when it returns.
-func Run(ctx context.Context, o bench.Options, builds map[string]string, progress func(string)) (bench.Report, error) {
+// Run makes the runs of the stages; of the options it takes the length of a run, the rest is for the report. Builds are the
+// programs of ViNe's parties, by the party's name. Progress is told what is done, in lines. When ctx ends, so does Run,
+// soon, with the context's error and what it has so far; that is a report like any other. Everything that Run has made
+// is gone when it returns.
+func Run(ctx context.Context, o bench.Options, stages []bench.Stage, builds map[string]string, progress func(string)) (bench.Report, error) {
 	r := &runner{options: o, carriers: map[string]carrier{}, programs: map[string]map[string]string{}, progress: progress, started: time.Now()}
 	r.report = bench.Report{Started: r.started.Format(time.RFC3339), Options: o, Machine: describeMachine()}
-	if err := Check(o); err != nil {
+	if err := Check(stages); err != nil {
 		return r.report, err
 	}
-	for _, name := range o.Parties {
+	for _, name := range bench.PartiesOf(stages) {
 		if err := r.enrol(name, builds); err != nil {
 			return r.report, err
 		}
@@ -80,7 +75,6 @@ func Run(ctx context.Context, o bench.Options, builds map[string]string, progres
 	defer sweepWireGuard()
 	r.dir = dir
 
-	stages := bench.Plan(o)
 	for _, s := range stages {
 		r.planned += s.Estimate(o.Length)
 	}
@@ -97,16 +91,23 @@ func Run(ctx context.Context, o bench.Options, builds map[string]string, progres
 
 // enrol finds the programs of a party.
 func (r *runner) enrol(name string, builds map[string]string) error {
+	base, variant, _ := strings.Cut(name, "/")
 	c := kernel
-	if program, ok := builds[name]; ok {
-		c = vine(name, program)
-	} else if name != bench.Kernel {
-		i := slices.IndexFunc(peers, func(p carrier) bool { return p.name == name })
+	if program, ok := builds[base]; ok {
+		c = vine(program, variant)
+	} else if base != bench.Kernel {
+		i := slices.IndexFunc(peers, func(p carrier) bool { return p.name == base })
 		if i < 0 {
-			return fmt.Errorf("there is no party %q", name)
+			return fmt.Errorf("there is no party %q", base)
 		}
-		c = peers[i]
+		if c = peers[i]; variant != "" {
+			if c.variant == nil {
+				return fmt.Errorf("party %q has no variants", base)
+			}
+			c = c.variant(variant)
+		}
 	}
+	c.name = name
 	programs, err := c.find()
 	if err != nil {
 		return err
@@ -150,6 +151,7 @@ func (r *runner) stage(ctx context.Context, stage bench.Stage) error {
 		}
 		labs[place] = s
 	}
+	rounds := stage.Runs[len(stage.Runs)-1].Round + 1
 	for _, run := range stage.Runs {
 		s := labs[bench.Place{Party: run.Party, Topology: run.Measure.Topology}]
 		if s == nil {
@@ -165,7 +167,7 @@ func (r *runner) stage(ctx context.Context, stage bench.Stage) error {
 		}
 		r.report.Samples = append(r.report.Samples, sample)
 		r.done += run.Estimate(r.options.Length)
-		r.say("%s, round %d of %d, %s, %s: %s", stage.Regime, run.Round+1, r.options.Rounds, run.Measure.Name, run.Party, sample.Line())
+		r.say("%s, round %d of %d, %s, %s: %s", stage.Regime, run.Round+1, rounds, run.Measure.Name, run.Party, sample.Line())
 	}
 	return nil
 }
@@ -182,12 +184,7 @@ func (r *runner) open(ctx context.Context, place bench.Place, regime bench.Regim
 		return nil, err
 	}
 	c, programs := r.carriers[place.Party], r.programs[place.Party]
-	err = c.open(ctx, s, func(name string) string {
-		if name == "" {
-			name = c.programs[0][0]
-		}
-		return programs[name]
-	})
+	err = c.open(ctx, s, func(name string) string { return programs[name] })
 	if err == nil {
 		err = s.await(ctx, max(c.patience, 5*time.Second))
 	}

@@ -12,9 +12,9 @@ import (
 func Peers() (installed, absent []string) { return nil, nil }
 
 // Check returns ErrUnsupported.
-func Check(bench.Options) error { return ErrUnsupported }
+func Check([]bench.Stage) error { return ErrUnsupported }
 
 // Run returns ErrUnsupported.
-func Run(context.Context, bench.Options, map[string]string, func(string)) (bench.Report, error) {
+func Run(context.Context, bench.Options, []bench.Stage, map[string]string, func(string)) (bench.Report, error) {
 	return bench.Report{}, ErrUnsupported
 }

@@ -15,14 +15,21 @@ import (
 )
 
 // vine returns the party that a build of ViNe is. The VRs run as they come, with the default configuration but for
-// where their files are.
-func vine(name, program string) carrier {
+// where their files are. The variant "auth-only" has a VN whose packets are not encrypted.
+func vine(program, variant string) carrier {
+	what, seal := "AES-128-GCM", []string(nil)
+	if variant == "auth-only" {
+		what, seal = "GMAC, authenticated only", []string{"--auth-only"}
+	}
 	return carrier{
-		name: name, mtu: vineMTU, what: "AES-128-GCM, default configuration",
+		mtu: vineMTU, what: what + ", default configuration",
 		programs: [][]string{{program}},
 		get:      "go build ./cmd/vine",
 		version:  []string{program, "version"},
-		open:     openVine, patience: time.Minute,
+		open: func(ctx context.Context, s *sites, _ func(string) string) error {
+			return openVine(ctx, s, program, seal)
+		},
+		patience: time.Minute,
 	}
 }
 
@@ -39,9 +46,8 @@ type vr struct {
 	blocks  []netip.Prefix
 }
 
-// openVine founds a federation, joins the others, and makes a VN of the two hosts.
-func openVine(ctx context.Context, s *sites, program func(string) string) error {
-	path := program("")
+// openVine founds a federation, joins the others, and makes a VN of the two hosts, with further words for `vn create`.
+func openVine(ctx context.Context, s *sites, path string, seal []string) error {
 	near := &vr{name: s.near.name, ns: s.near.router, dir: s.near.dir, program: path}
 	far := &vr{name: s.far.name, ns: s.far.router, dir: s.far.dir, program: path}
 	founder, seeds := near, map[*vr]netip.Addr{far: s.near.wan}
@@ -94,7 +100,7 @@ func openVine(ctx context.Context, s *sites, program func(string) string) error 
 		hosts = append(hosts, addr.String())
 		s.target = addr
 	}
-	if _, err := founder.run(ctx, "vn", "create", "bench", "--host", strings.Join(hosts, ",")); err != nil {
+	if _, err := founder.run(ctx, append([]string{"vn", "create", "bench", "--host", strings.Join(hosts, ",")}, seal...)...); err != nil {
 		return err
 	}
 	for i, v := range []*vr{near, far} {

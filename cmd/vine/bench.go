@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vine-mesh/vine/bench"
+	"github.com/vine-mesh/vine/bench/cost"
 	"github.com/vine-mesh/vine/bench/lab"
 )
 
@@ -26,6 +27,7 @@ type bencher struct {
 	rounds          int
 	quick, markdown bool
 	plot            string
+	tables          []string
 }
 
 // A build is another build of vine to compare with.
@@ -56,10 +58,13 @@ Peers (--peers, default those that are installed; none):
   openvpn       apt install openvpn (2.6)
 They are looked for in the PATH and where go install puts programs. Every flow runs "reno".
 
+Tables and figures of the dissertation (--table):
+` + tablesHelp() + `
 It needs iproute2, ethtool, iperf3, ping and, for loss, nft. Interrupted, it prints what it has.`,
 		Example: `  vine bench --quick                                      a first impression, in half a minute
   vine bench --rounds 5 --seconds 10 --json > run.json    the whole, in hours
   vine bench --regimes nic --measures tcp-1,udp-64 --peers wireguard-go --plot run.svg
+  vine bench --table 4-1,4-6
   vine bench --peers none --build old=/tmp/vine-of-yesterday --measures tcp-1,udp-64,rtt-idle`,
 		Args: takes(),
 		RunE: func(c *cobra.Command, _ []string) error { return b.run(c.Context(), e, c.Flags()) },
@@ -73,6 +78,7 @@ It needs iproute2, ethtool, iperf3, ping and, for loss, nft. Interrupted, it pri
 	f.IntVar(&b.rounds, "rounds", 5, "how often everything is measured")
 	f.BoolVar(&b.quick, "quick", false, "one round of one second, of few measures in one regime, unless said otherwise")
 	f.BoolVar(&b.markdown, "markdown", false, "print Markdown")
+	list(f, &b.tables, "table", "`NUMBERS` of tables and figures of the dissertation to measure again, instead", parseOf("table", tableNames()))
 	f.StringVar(&b.plot, "plot", "", "draw the figures into an SVG `FILE`")
 	return c
 }
@@ -181,6 +187,12 @@ func (b *bencher) run(ctx context.Context, e *Env, f *pflag.FlagSet) error {
 	if err := o.Check(); err != nil {
 		return usage("%w", err)
 	}
+	if len(b.tables) > 0 {
+		if len(b.regimes)+len(b.measures)+len(b.peers)+len(b.builds) > 0 || b.plot != "" {
+			return usage("--table says itself what is measured, and is not drawn")
+		}
+		return b.reproduce(ctx, e, o, builds)
+	}
 	var absent []string
 	switch {
 	case len(b.peers) == 0:
@@ -194,10 +206,11 @@ func (b *bencher) run(ctx context.Context, e *Env, f *pflag.FlagSet) error {
 	default:
 		o.Parties = append(o.Parties, b.peers...)
 	}
-	if err := benchFault(lab.Check(o)); err != nil {
+	stages := bench.Plan(o)
+	if err := benchFault(lab.Check(stages)); err != nil {
 		return err
 	}
-	report, err := lab.Run(ctx, o, builds, func(line string) { e.say("%s", line) })
+	report, err := lab.Run(ctx, o, stages, builds, func(line string) { e.say("%s", line) })
 	if len(report.Samples) == 0 && err != nil {
 		return benchFault(err)
 	}
@@ -214,6 +227,99 @@ func (b *bencher) run(ctx context.Context, e *Env, f *pflag.FlagSet) error {
 	}
 	return nil
 }
+
+func tableNames() (names []string) {
+	for _, r := range bench.Reproductions {
+		names = append(names, r.Name)
+	}
+	for _, r := range cost.Reproductions {
+		names = append(names, r.Name)
+	}
+	return names
+}
+
+func tablesHelp() (text string) {
+	for _, r := range bench.Reproductions {
+		text += fmt.Sprintf("  %-5s  %s\n", r.Name, r.Title)
+	}
+	for _, r := range cost.Reproductions {
+		text += fmt.Sprintf("  %-5s  %s\n", r.Name, r.Title)
+	}
+	return text
+}
+
+// reproduce makes the tables asked for, one after the other, and prints each when it is made.
+func (b *bencher) reproduce(ctx context.Context, e *Env, o bench.Options, builds map[string]string) error {
+	var made []document
+	failures := false
+	for _, name := range b.tables {
+		t, r, err := b.table(ctx, e, name, o, builds)
+		if r != nil {
+			_, failed := r.Disturbed()
+			failures = failures || failed > 0 || len(r.Missing) > 0
+		}
+		switch {
+		case err != nil:
+			return err
+		case e.json:
+			made = append(made, document{"name": name, "title": t.Title, "head": t.Head, "rows": t.Rows, "notes": t.Notes, "report": r})
+		case b.markdown:
+			fmt.Fprintln(e.Stdout, t.Markdown())
+		default:
+			fmt.Fprintln(e.Stdout, t.Text())
+		}
+	}
+	if e.json {
+		if err := e.printJSON(document{"tables": made}); err != nil {
+			return err
+		}
+	}
+	if failures {
+		return errors.New("not everything could be measured")
+	}
+	return nil
+}
+
+// table makes one table, with the report that it was made of, if runs were needed.
+func (b *bencher) table(ctx context.Context, e *Env, name string, o bench.Options, builds map[string]string) (t bench.Table, r *bench.Report, err error) {
+	command := fmt.Sprintf("vine bench --table %s --seconds %v --rounds %d", name, b.seconds, o.Rounds)
+	for _, c := range cost.Reproductions {
+		if c.Name == name {
+			e.say("%s", c.Title)
+			// A cell is a run that needs no warming up.
+			t, err = c.Table(ctx, o.Length/cellsPerRun)
+			t.Title = c.Title
+			t.Notes = append(t.Notes, "`"+command+"`")
+			return t, nil, err
+		}
+	}
+	for _, p := range bench.Reproductions {
+		if p.Name != name {
+			continue
+		}
+		var report bench.Report
+		if p.Plan != nil {
+			stages := p.Plan(o.Rounds)
+			o.Parties = bench.PartiesOf(stages)
+			report, err = lab.Run(ctx, o, stages, builds, func(line string) { e.say("%s", line) })
+			if err != nil {
+				return t, &report, benchFault(err)
+			}
+			report.Command, r = command, &report
+		}
+		t = p.Table(report)
+		t.Title = p.Title
+		if r != nil {
+			t.Notes = append(t.Notes, r.Preface()...)
+		} else {
+			t.Notes = append(t.Notes, "`"+command+"`")
+		}
+	}
+	return t, r, nil
+}
+
+// cellsPerRun is how many cells of a table of package cost take as long as one run of traffic.
+const cellsPerRun = 20
 
 // print prints the report in the form asked for, and draws it.
 func (b *bencher) print(e *Env, r bench.Report) error {
