@@ -128,6 +128,9 @@ type Options struct {
 	Parties  []string      `json:"parties"`
 	Length   time.Duration `json:"length_ns"` // of one run
 	Rounds   int           `json:"rounds"`
+	// Wait is how long, in all, to wait for other programs to be quiet: a run then does not begin while they are not,
+	// and one that they disturbed is made again.
+	Wait time.Duration `json:"wait_ns"`
 }
 
 // A Run is one measure at one party.
@@ -221,6 +224,8 @@ func (o Options) Check() error {
 		return fmt.Errorf("%d rounds: from 1 to 1,000 make sense", o.Rounds)
 	case o.Length < time.Second || o.Length > time.Hour:
 		return fmt.Errorf("runs of %v: from a second to an hour make sense", o.Length)
+	case o.Wait < 0:
+		return fmt.Errorf("wait for %v: that is no time", o.Wait)
 	}
 	for _, m := range o.Measures {
 		if !slices.ContainsFunc(Measures, func(known Measure) bool { return known.Option() == m }) {

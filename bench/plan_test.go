@@ -121,6 +121,7 @@ func TestOptionsCheck(t *testing.T) {
 		"no party":    func(o *Options) { o.Parties = nil },
 		"no round":    func(o *Options) { o.Rounds = 0 },
 		"too short":   func(o *Options) { o.Length = 0 },
+		"no wait":     func(o *Options) { o.Wait = -1 },
 		"wrong word":  func(o *Options) { o.Measures = []string{"tcp"} },
 		"wrong word2": func(o *Options) { o.Regimes = []Regime{"fast"} },
 	} {

@@ -165,6 +165,9 @@ func (r Report) Preface() (lines []string) {
 	if r.Interrupted {
 		lines = append(lines, "INTERRUPTED: not all that was planned was measured.")
 	}
+	if r.Options.Wait > 0 {
+		lines = append(lines, fmt.Sprintf("a run waited for other programs to be quiet, and was made again when they were not: up to %v in all", r.Options.Wait))
+	}
 	disturbed, failed := r.Disturbed()
 	if disturbed > 0 {
 		lines = append(lines, fmt.Sprintf("DISTURBED: in %d of %d runs somebody else had more than %.0f %% of the machine. They count only where"+

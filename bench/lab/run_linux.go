@@ -21,6 +21,7 @@ type runner struct {
 	report   bench.Report
 	dir      string
 	labs     int
+	waited   time.Duration // for other programs
 
 	started       time.Time
 	planned, done time.Duration // by the estimates
@@ -157,17 +158,61 @@ func (r *runner) stage(ctx context.Context, stage bench.Stage) error {
 		if s == nil {
 			continue
 		}
-		sample := bench.Sample{Regime: stage.Regime, Measure: run.Measure.Name, Party: run.Party, Round: run.Round}
-		err := r.measure(ctx, s, run.Measure, &sample)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+		sample, err := r.quietly(ctx, stage.Regime, run, s)
 		if err != nil {
-			sample.Error, sample.Values = err.Error()+s.said(), nil
+			return err
 		}
 		r.report.Samples = append(r.report.Samples, sample)
 		r.done += run.Estimate(r.options.Length)
 		r.say("%s, round %d of %d, %s, %s: %s", stage.Regime, run.Round+1, rounds, run.Measure.Name, run.Party, sample.Line())
+	}
+	return nil
+}
+
+// quietly makes a run while other programs are quiet, as far as the time to wait for that reaches. A failed run gives a
+// sample too.
+func (r *runner) quietly(ctx context.Context, regime bench.Regime, run bench.Run, s *sites) (bench.Sample, error) {
+	for {
+		if err := r.awaitQuiet(ctx); err != nil {
+			return bench.Sample{}, err
+		}
+		begun := time.Now()
+		sample := bench.Sample{Regime: regime, Measure: run.Measure.Name, Party: run.Party, Round: run.Round}
+		err := r.measure(ctx, s, run.Measure, &sample)
+		if ctx.Err() != nil {
+			return sample, ctx.Err()
+		}
+		if err != nil {
+			sample.Error, sample.Values = err.Error()+s.said(), nil
+		}
+		if !sample.Disturbed || r.waited >= r.options.Wait {
+			return sample, nil
+		}
+		r.waited += time.Since(begun)
+	}
+}
+
+// awaitQuiet waits until others leave the machine alone for a moment.
+func (r *runner) awaitQuiet(ctx context.Context) error {
+	const moment = 500 * time.Millisecond
+	for r.waited < r.options.Wait {
+		before, err := snapshot()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(moment):
+		}
+		after, err := snapshot()
+		if err != nil {
+			return err
+		}
+		r.waited += moment
+		if !bench.LoadBetween(before, after, os.Getpid()).Disturbed() {
+			return nil
+		}
 	}
 	return nil
 }

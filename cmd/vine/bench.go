@@ -28,6 +28,7 @@ type bencher struct {
 	quick, markdown bool
 	plot            string
 	tables          []string
+	wait            time.Duration
 }
 
 // A build is another build of vine to compare with.
@@ -45,7 +46,7 @@ else the machine does meets all of them; medians of the rounds are compared, and
 within a round. Nothing leaves this machine, and nothing is left on it.
 
 A run counts as disturbed when other programs, or the host of a virtual machine, had more than 5 % of the
-processors meanwhile. For figures to publish, have the machine for yourself.
+processors meanwhile. For figures to publish, have the machine for yourself, or give it time (--wait).
 
 Regimes of the wires (--regimes, default unlimited,nic,gigabit):
 ` + regimesHelp() + `
@@ -76,6 +77,7 @@ It needs iproute2, ethtool, iperf3, ping and, for loss, nft. Interrupted, it pri
 	list(f, &b.builds, "build", "`NAME=PROGRAM`: another build of vine to compare with", parseBuild)
 	f.Float64Var(&b.seconds, "seconds", 5, "how long one run lasts")
 	f.IntVar(&b.rounds, "rounds", 5, "how often everything is measured")
+	f.DurationVar(&b.wait, "wait", 0, "how long, in all, to wait for other programs to be quiet, and to make disturbed runs again")
 	f.BoolVar(&b.quick, "quick", false, "one round of one second, of few measures in one regime, unless said otherwise")
 	f.BoolVar(&b.markdown, "markdown", false, "print Markdown")
 	list(f, &b.tables, "table", "`NUMBERS` of tables and figures of the dissertation to measure again, instead", parseOf("table", tableNames()))
@@ -143,7 +145,7 @@ func parseBuild(text string) (b build, err error) {
 
 // options returns what to measure, and the programs of our parties by their names.
 func (b *bencher) options(f *pflag.FlagSet) (o bench.Options, builds map[string]string, err error) {
-	o = bench.Options{Regimes: b.regimes, Measures: b.measures, Rounds: b.rounds}
+	o = bench.Options{Regimes: b.regimes, Measures: b.measures, Rounds: b.rounds, Wait: b.wait}
 	if b.seconds > math.MaxInt64/float64(time.Second) || math.IsNaN(b.seconds) {
 		return o, nil, usage("--seconds %v is no length", b.seconds)
 	}
