@@ -28,6 +28,10 @@ net:
 bench:
     go test -run '^$' -bench . -benchmem ./...
 
+# docs/performance.md again: ViNe beside the kernel and other tunnels. As root, for hours.
+performance *args:
+    .ci/performance {{args}}
+
 # What takes long: race detector twice, root tests, ten minutes of each fuzz target.
 night:
     go test -race -shuffle=on -count=2 -timeout 120m ./...

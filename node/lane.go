@@ -95,6 +95,7 @@ type sendLane struct {
 	answer  [1]capture.Packet
 	icmp    []byte
 	limit   *forward.TokenBucket
+	cache   forward.Cache
 }
 
 func newSendLane(n *Node, at int) *sendLane {
@@ -158,7 +159,7 @@ func (l *sendLane) step(count int) {
 // gathered seals packets that can travel as a run of segments of size, with one decision for all of them. It does nothing
 // if they need more than that.
 func (l *sendLane) gathered(snap *snapshot, run []capture.Packet, size uint16) bool {
-	d := forward.DecideSuper(snap.forward, l.at, run[0].Bytes, len(run[0].Bytes))
+	d := l.cache.DecideSuper(snap.forward, l.at, run[0].Bytes, len(run[0].Bytes))
 	if d.Drop != forward.DropNone || d.Local || d.Fit != forward.FitWhole {
 		return false
 	}
@@ -186,7 +187,7 @@ func (l *sendLane) gathered(snap *snapshot, run []capture.Packet, size uint16) b
 // one handles a packet, or a super-packet with one decision for all of its segments.
 func (l *sendLane) one(snap *snapshot, p capture.Packet) {
 	n := l.n
-	d := forward.DecideSuper(snap.forward, l.at, p.Bytes, p.SegmentLength())
+	d := l.cache.DecideSuper(snap.forward, l.at, p.Bytes, p.SegmentLength())
 	super := p.GSOSize != 0
 	switch {
 	case super && (d.Drop == forward.DropTooBig || d.Drop == forward.DropNone && d.Fit != forward.FitWhole):

@@ -51,29 +51,32 @@ func Decide(s *Snapshot, attachment int, b []byte) Decision { return DecideSuper
 // DecideSuper is Decide for a super-packet, whose longest segment has so many bytes: these have to go through the path, and
 // an ICMP error is about them. Where the answer is not FitWhole, the segments have to be decided one by one.
 func DecideSuper(s *Snapshot, attachment int, b []byte, longest int) Decision {
+	return decide(s, nil, attachment, b, longest)
+}
+
+// decide is DecideSuper with a cache for s, or nil.
+func decide(s *Snapshot, c *Cache, attachment int, b []byte, longest int) Decision {
 	p, drop := Parse(b)
 	if drop != DropNone {
 		return Decision{Drop: drop}
 	}
 	d := Decision{Packet: p}
-	if attachment < 0 || attachment >= len(s.lndt) {
-		d.Drop = DropAttachment
-		return d
+	var found *pair
+	var at *[2]pair
+	if c != nil && s.policy == nil {
+		found, at = c.find(attachment, &p)
 	}
-	vns := s.lndt[attachment][p.Src]
-	if len(vns) == 0 {
-		d.Drop = DropSource
-		return d
+	if found == nil {
+		fresh, drop := s.find(attachment, &p)
+		if drop != DropNone {
+			d.Drop = drop
+			return d
+		}
+		if found = &fresh; at != nil {
+			at[0], at[1] = fresh, at[0] // the older one goes
+		}
 	}
-	if !s.InSpace(p.Dst) {
-		d.Drop = DropSpace
-		return d
-	}
-	n, set, drop := s.route(vns, p)
-	if drop != DropNone {
-		d.Drop = drop
-		return d
-	}
+	n, set := found.network, found.set
 	d.VN, d.Seal = n.id, n.seal
 	if p.TTL <= 1 {
 		d.Drop, d.ICMP = DropTTL, ICMPTimeExceeded
@@ -90,12 +93,34 @@ func DecideSuper(s *Snapshot, attachment int, b []byte, longest int) Decision {
 		return d
 	}
 	d.To = set.routers[0]
-	d.PathMTU = s.PathMTU(d.To)
+	d.PathMTU = found.pathMTU
 	if longest == 0 {
 		longest = p.Length
 	}
 	d.fit(longest)
 	return d
+}
+
+// find looks up what becomes of packets from p's source to its destination.
+func (s *Snapshot) find(attachment int, p *Packet) (found pair, drop Drop) {
+	if attachment < 0 || attachment >= len(s.lndt) {
+		return found, DropAttachment
+	}
+	vns := s.lndt[attachment][p.Src]
+	if len(vns) == 0 {
+		return found, DropSource
+	}
+	if !s.InSpace(p.Dst) {
+		return found, DropSpace
+	}
+	found = pair{src: p.Src, dst: p.Dst, attachment: attachment}
+	if found.network, found.set, drop = s.route(vns, *p); drop != DropNone {
+		return found, drop
+	}
+	if !found.set.self {
+		found.pathMTU = s.PathMTU(found.set.routers[0])
+	}
+	return found, DropNone
 }
 
 // route finds the VN of the packet among vns, which are sorted by ID, and its delivery set: the

@@ -403,8 +403,11 @@ func TestPacketPathDoesNotAllocate(t *testing.T) {
 	joiner := NewJoiner(4)
 	bucket := NewTokenBucket(ICMPRate, ICMPBurst)
 	var counter uint64
+	var cache Cache
 	steps := map[string]func(){
 		"Decide":     func() { Decide(s, 0, out) },
+		"Cache":      func() { cache.DecideSuper(s, 0, out, 0) },
+		"new Cache":  func() { cache.of = nil; cache.DecideSuper(s, 0, out, 0) },
 		"Decide bad": func() { Decide(s, 0, out[:30]) },
 		"Arrived":    func() { Arrived(s, 2, 1, in) },
 		"TTL":        func() { DecrementTTL(in); in[8] = 64 },

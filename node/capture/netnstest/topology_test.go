@@ -98,12 +98,12 @@ func TestProcessesOfTheNamespace(t *testing.T) {
 	Require(t, "setsid", "sleep")
 	ns := New(t)
 	ns.MustExec(t, "setsid", "-f", "sleep", "1000")
-	if list := ns.Processes(t); len(list) != 1 || !strings.HasSuffix(list[0], " sleep") {
+	if list := ns.Processes(); len(list) != 1 || !strings.HasSuffix(list[0], " sleep") {
 		t.Errorf("processes: %q", list)
 	}
-	ns.sweep(t)
+	ns.Sweep()
 	end := time.Now().Add(10 * time.Second)
-	for len(ns.Processes(t)) > 0 {
+	for len(ns.Processes()) > 0 {
 		if time.Now().After(end) {
 			t.Fatal("the sleeper lives on")
 		}

@@ -1,0 +1,353 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/vine-mesh/vine/bench"
+	"github.com/vine-mesh/vine/bench/cost"
+	"github.com/vine-mesh/vine/bench/lab"
+)
+
+// A bencher holds the flags of `vine bench`.
+type bencher struct {
+	regimes         []bench.Regime
+	measures, peers []string
+	builds          []build
+	seconds         float64
+	rounds          int
+	quick, markdown bool
+	plot            string
+	tables          []string
+	wait            time.Duration
+}
+
+// A build is another build of vine to compare with.
+type build struct{ name, program string }
+
+func newBenchCommand(e *Env) *cobra.Command {
+	var b bencher
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure ViNe beside the kernel and other tunnels (Linux, root)",
+		Long: `bench builds two sites of network namespaces, host - router - wire - router - host, once for every
+party: the kernel's forwarding, this vine, and each of the peers that is installed. It measures between the
+hosts, which run nothing of any party. All parties are measured in turn, in every round anew, so that what
+else the machine does meets all of them; medians of the rounds are compared, and what is a ratio is taken
+within a round. Nothing leaves this machine, and nothing is left on it.
+
+A run counts as disturbed when other programs, or the host of a virtual machine, had more than 5 % of the
+processors meanwhile. For figures to publish, have the machine for yourself, or give it time (--wait).
+
+Regimes of the wires (--regimes, default unlimited,nic,gigabit):
+` + regimesHelp() + `
+Measures (--measures, default all):
+` + measuresHelp() + `
+Peers (--peers, default those that are installed; none):
+  wireguard-go  go install golang.zx2c4.com/wireguard@latest, or apt install wireguard-go
+  nebula        go install github.com/slackhq/nebula/cmd/nebula@v1.11.1 and .../nebula-cert@v1.11.1, or apt
+  tinc          apt install tinc
+  openvpn       apt install openvpn (2.6)
+They are looked for in the PATH and where go install puts programs. Every flow runs "reno".
+
+Tables and figures of the dissertation (--table):
+` + tablesHelp() + `
+It needs iproute2, ethtool, iperf3, ping and, for loss, nft. Interrupted, it prints what it has.`,
+		Example: `  vine bench --quick                                      a first impression, in half a minute
+  vine bench --rounds 5 --seconds 10 --json > run.json    the whole, in hours
+  vine bench --regimes nic --measures tcp-1,udp-64 --peers wireguard-go --plot run.svg
+  vine bench --table 4-1,4-6
+  vine bench --peers none --build old=/tmp/vine-of-yesterday --measures tcp-1,udp-64,rtt-idle`,
+		Args: takes(),
+		RunE: func(c *cobra.Command, _ []string) error { return b.run(c.Context(), e, c.Flags()) },
+	}
+	f := c.Flags()
+	list(f, &b.regimes, "regimes", "`NAMES` of regimes", parseOf("regime", bench.Regimes))
+	list(f, &b.measures, "measures", "`NAMES` of measures", parseOf("measure", measureOptions()))
+	list(f, &b.peers, "peers", "`NAMES` of peers, or none", parseOf("peer", append(peerNames(), "none")))
+	list(f, &b.builds, "build", "`NAME=PROGRAM`: another build of vine to compare with", parseBuild)
+	f.Float64Var(&b.seconds, "seconds", 5, "how long one run lasts")
+	f.IntVar(&b.rounds, "rounds", 5, "how often everything is measured")
+	f.DurationVar(&b.wait, "wait", 0, "how long, in all, to wait for other programs to be quiet, and to make disturbed runs again")
+	f.BoolVar(&b.quick, "quick", false, "one round of one second, of few measures in one regime, unless said otherwise")
+	f.BoolVar(&b.markdown, "markdown", false, "print Markdown")
+	list(f, &b.tables, "table", "`NUMBERS` of tables and figures of the dissertation to measure again, instead", parseOf("table", tableNames()))
+	f.StringVar(&b.plot, "plot", "", "draw the figures into an SVG `FILE`")
+	return c
+}
+
+// quickMeasures and quickRegimes are what --quick does.
+var (
+	quickMeasures = []string{"tcp-1", "udp-64", "rtt-idle"}
+	quickRegimes  = []bench.Regime{bench.NIC}
+	usualRegimes  = []bench.Regime{bench.Unlimited, bench.NIC, bench.Gigabit}
+)
+
+func regimesHelp() (text string) {
+	for _, r := range bench.Regimes {
+		text += fmt.Sprintf("  %-12s  %s\n", r, r.What())
+	}
+	return text
+}
+
+func measuresHelp() (text string) {
+	for _, m := range bench.Measures {
+		if m.Option() == m.Name {
+			text += fmt.Sprintf("  %-13s  %s\n", m.Name, m.What)
+		}
+	}
+	return text
+}
+
+// measureOptions returns the words that choose measures.
+func measureOptions() (names []string) {
+	for _, m := range bench.Measures {
+		if !slices.Contains(names, m.Option()) {
+			names = append(names, m.Option())
+		}
+	}
+	return names
+}
+
+func peerNames() []string { return []string{"wireguard-go", "nebula", "tinc", "openvpn"} }
+
+// parseOf returns a parser of a word out of some.
+func parseOf[T ~string](what string, known []T) func(string) (T, error) {
+	return func(text string) (T, error) {
+		if !slices.Contains(known, T(text)) {
+			return "", fmt.Errorf("there is no %s %q: %v", what, text, known)
+		}
+		return T(text), nil
+	}
+}
+
+func parseBuild(text string) (b build, err error) {
+	name, program, ok := strings.Cut(text, "=")
+	if !ok || checkName("build", name) != nil || program == "" {
+		return b, fmt.Errorf("%q is not NAME=PROGRAM, such as old=/tmp/vine", text)
+	}
+	if info, err := os.Stat(program); err != nil {
+		return b, err
+	} else if info.IsDir() || info.Mode()&0o111 == 0 {
+		return b, fmt.Errorf("%s is not a program", program)
+	}
+	return build{name, absolute(program)}, nil
+}
+
+// options returns what to measure, and the programs of our parties by their names.
+func (b *bencher) options(f *pflag.FlagSet) (o bench.Options, builds map[string]string, err error) {
+	o = bench.Options{Regimes: b.regimes, Measures: b.measures, Rounds: b.rounds, Wait: b.wait}
+	if b.seconds > math.MaxInt64/float64(time.Second) || math.IsNaN(b.seconds) {
+		return o, nil, usage("--seconds %v is no length", b.seconds)
+	}
+	if b.quick && !f.Changed("seconds") {
+		b.seconds = 1
+	}
+	if b.quick && !f.Changed("rounds") {
+		o.Rounds = 1
+	}
+	o.Length = time.Duration(b.seconds * float64(time.Second))
+	if len(o.Regimes) == 0 {
+		o.Regimes = usualRegimes
+		if b.quick {
+			o.Regimes = quickRegimes
+		}
+	}
+	if len(o.Measures) == 0 {
+		o.Measures = measureOptions()
+		if b.quick {
+			o.Measures = quickMeasures
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return o, nil, err
+	}
+	o.Parties, builds = []string{bench.Kernel, bench.Vine}, map[string]string{bench.Vine: self}
+	for _, other := range b.builds {
+		name := bench.Vine + ":" + other.name
+		o.Parties = append(o.Parties, name)
+		builds[name] = other.program
+	}
+	return o, builds, nil
+}
+
+func (b *bencher) run(ctx context.Context, e *Env, f *pflag.FlagSet) error {
+	o, builds, err := b.options(f)
+	if err != nil {
+		return err
+	}
+	if err := o.Check(); err != nil {
+		return usage("%w", err)
+	}
+	if len(b.tables) > 0 {
+		if len(b.regimes)+len(b.measures)+len(b.peers)+len(b.builds) > 0 || b.plot != "" {
+			return usage("--table says itself what is measured, and is not drawn")
+		}
+		return b.reproduce(ctx, e, o, builds)
+	}
+	var absent []string
+	switch {
+	case len(b.peers) == 0:
+		var installed []string
+		installed, absent = lab.Peers()
+		o.Parties = append(o.Parties, installed...)
+	case slices.Contains(b.peers, "none"):
+		if len(b.peers) > 1 {
+			return usage("--peers none goes with no other")
+		}
+	default:
+		o.Parties = append(o.Parties, b.peers...)
+	}
+	stages := bench.Plan(o)
+	if err := benchFault(lab.Check(stages)); err != nil {
+		return err
+	}
+	report, err := lab.Run(ctx, o, stages, builds, func(line string) { e.say("%s", line) })
+	if len(report.Samples) == 0 && err != nil {
+		return benchFault(err)
+	}
+	report.Command = strings.Join(append([]string{"vine"}, e.Args...), " ")
+	report.Missing = append(absent, report.Missing...)
+	if err := b.print(e, report); err != nil {
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	if _, failed := report.Disturbed(); failed > 0 || len(report.Missing) > len(absent) {
+		return errors.New("not everything could be measured: see above")
+	}
+	return nil
+}
+
+func tableNames() (names []string) {
+	for _, r := range bench.Reproductions {
+		names = append(names, r.Name)
+	}
+	for _, r := range cost.Reproductions {
+		names = append(names, r.Name)
+	}
+	return names
+}
+
+func tablesHelp() (text string) {
+	for _, r := range bench.Reproductions {
+		text += fmt.Sprintf("  %-5s  %s\n", r.Name, r.Title)
+	}
+	for _, r := range cost.Reproductions {
+		text += fmt.Sprintf("  %-5s  %s\n", r.Name, r.Title)
+	}
+	return text
+}
+
+// reproduce makes the tables asked for, one after the other, and prints each when it is made.
+func (b *bencher) reproduce(ctx context.Context, e *Env, o bench.Options, builds map[string]string) error {
+	var made []document
+	failures := false
+	for _, name := range b.tables {
+		t, r, err := b.table(ctx, e, name, o, builds)
+		if r != nil {
+			_, failed := r.Disturbed()
+			failures = failures || failed > 0 || len(r.Missing) > 0
+		}
+		switch {
+		case err != nil:
+			return err
+		case e.json:
+			made = append(made, document{"name": name, "title": t.Title, "head": t.Head, "rows": t.Rows, "notes": t.Notes, "report": r})
+		case b.markdown:
+			fmt.Fprintln(e.Stdout, t.Markdown())
+		default:
+			fmt.Fprintln(e.Stdout, t.Text())
+		}
+	}
+	if e.json {
+		if err := e.printJSON(document{"tables": made}); err != nil {
+			return err
+		}
+	}
+	if failures {
+		return errors.New("not everything could be measured")
+	}
+	return nil
+}
+
+// table makes one table, with the report that it was made of, if runs were needed.
+func (b *bencher) table(ctx context.Context, e *Env, name string, o bench.Options, builds map[string]string) (t bench.Table, r *bench.Report, err error) {
+	command := fmt.Sprintf("vine bench --table %s --seconds %v --rounds %d", name, b.seconds, o.Rounds)
+	for _, c := range cost.Reproductions {
+		if c.Name == name {
+			e.say("%s", c.Title)
+			// A cell is a run that needs no warming up.
+			t, err = c.Table(ctx, o.Length/cellsPerRun)
+			t.Title = c.Title
+			t.Notes = append(t.Notes, "`"+command+"`")
+			return t, nil, err
+		}
+	}
+	for _, p := range bench.Reproductions {
+		if p.Name != name {
+			continue
+		}
+		var report bench.Report
+		if p.Plan != nil {
+			stages := p.Plan(o.Rounds)
+			o.Parties = bench.PartiesOf(stages)
+			report, err = lab.Run(ctx, o, stages, builds, func(line string) { e.say("%s", line) })
+			if err != nil {
+				return t, &report, benchFault(err)
+			}
+			report.Command, r = command, &report
+		}
+		t = p.Table(report)
+		t.Title = p.Title
+		if r != nil {
+			t.Notes = append(t.Notes, r.Preface()...)
+		} else {
+			t.Notes = append(t.Notes, "`"+command+"`")
+		}
+	}
+	return t, r, nil
+}
+
+// cellsPerRun is how many cells of a table of package cost take as long as one run of traffic.
+const cellsPerRun = 20
+
+// print prints the report in the form asked for, and draws it.
+func (b *bencher) print(e *Env, r bench.Report) error {
+	if b.plot != "" {
+		if err := os.WriteFile(b.plot, []byte(r.Plot()), 0o644); err != nil {
+			return err
+		}
+	}
+	if e.json {
+		return e.printJSON(document{"report": r, "summary": r.Summary(), "goals": r.Judge()})
+	}
+	text := r.Text()
+	if b.markdown {
+		text = r.Markdown()
+	}
+	_, err := fmt.Fprint(e.Stdout, text)
+	return err
+}
+
+// benchFault gives an error of package lab its exit code and a hint.
+func benchFault(err error) error {
+	switch {
+	case errors.Is(err, lab.ErrNotRoot):
+		return &fault{err, exitNotPermitted, "run it with sudo; it makes network namespaces of its own and touches nothing else"}
+	case errors.Is(err, lab.ErrMissing):
+		return hinted(err, "install what is named; `vine bench --help` says what is needed for what")
+	}
+	return err
+}
