@@ -23,6 +23,7 @@ func TestFamilies(t *testing.T) {
 			f := netns.New(t)
 			o := netns.SiteOption{Tables: "[underlay]\nlisten = \"" + outside.listen + "\"\n[authority]\nauto_admit = \"open\"\n"}
 			a, b := f.AddSite(t, o), f.AddSite(t, o)
+			f.OneByOne(t)
 			tap := netns.NewTap(t, f.Core.Namespace)
 			a.Init(t)
 			a.Up(t)

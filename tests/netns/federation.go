@@ -150,6 +150,16 @@ func (f *Federation) AddSite(t testing.TB, o SiteOption) *Site {
 	return s
 }
 
+// OneByOne has the datagrams of all sites cross the wires one by one, for who counts or looks at them there: else the
+// kernel carries several as one.
+func (f *Federation) OneByOne(t testing.TB) {
+	t.Helper()
+	netnstest.Require(t, "ethtool")
+	for _, s := range f.Sites {
+		s.Run(t, "ethtool -K "+s.WAN.Interface+" tx-udp-segmentation off")
+	}
+}
+
 // Configure replaces the tables of the configuration file, as in SiteOption. Where the site's files are, and
 // what init or join has added, is kept.
 func (s *Site) Configure(t testing.TB, tables string) {

@@ -19,6 +19,7 @@ func TestPathMTUIsFound(t *testing.T) {
 	f := netns.New(t)
 	o := netns.SiteOption{Tables: "[underlay]\nlisten = \"WAN4:8463\"\n[authority]\nauto_admit = \"open\"\n"}
 	a, b := f.AddSite(t, o), f.AddSite(t, o)
+	f.OneByOne(t)
 	// Larger ones are dropped without a word, as by a firewall that lets no ICMP through.
 	f.Core.MustExec(t, "nft", "table inet narrow { chain narrow { type filter hook forward priority 5; meta l4proto udp meta length > 1280 counter drop; }; }")
 	a.Init(t)
@@ -52,6 +53,7 @@ func TestUnderlayMTU(t *testing.T) {
 			// Below 1,280 there is no IPv6 outside.
 			o := netns.SiteOption{Tables: fmt.Sprintf("[underlay]\nlisten = \"WAN4:8463\"\nmtu = %d\n[authority]\nauto_admit = \"open\"\n", mtu)}
 			a, b := f.AddSite(t, o), f.AddSite(t, o)
+			f.OneByOne(t)
 			for _, s := range f.Sites {
 				s.Run(t, fmt.Sprintf("ip link set wan0 mtu %d", max(mtu, 1280)))
 				f.Core.Run(t, fmt.Sprintf("ip link set %s mtu %d", s.WAN.Far, max(mtu, 1280)))

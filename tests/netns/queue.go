@@ -23,10 +23,8 @@ func (q QueueVR) Thaw()   { q.VR.Signal(syscall.SIGCONT) }
 // Lose has the core lose some percent of the site's packets, each for itself, both ways; 0 ends that.
 func (q QueueVR) Lose(t testing.TB, percent int) {
 	t.Helper()
-	netnstest.Require(t, "nft", "ethtool")
-	for _, s := range q.F.Sites { // a message of several datagrams would be lost as one
-		s.Run(t, "ethtool -K "+s.WAN.Interface+" tx-udp-segmentation off")
-	}
+	netnstest.Require(t, "nft")
+	q.F.OneByOne(t) // a message of several datagrams would be lost as one
 	table := "lose_" + q.WAN.Far
 	q.F.Core.MustExec(t, "nft", fmt.Sprintf("table inet %s\ndelete table inet %[1]s", table))
 	if percent == 0 {
