@@ -36,13 +36,16 @@ type kernel struct {
 	setsockopt func(fd uintptr, level, option, value int) error
 }
 
+// The two that carry datagrams never wait (MSG_DONTWAIT), so Go's scheduler is not told of them: it takes the processor of a
+// goroutine in a system call away after 20 us, which a message of 64 KB takes too, and wakes a thread for it. The price is that
+// a garbage collection may wait for them, some 0.3 ms for 128 datagrams one by one.
 var theKernel = kernel{
 	recvmmsg: func(fd uintptr, hdrs []mmsghdr) (int, syscall.Errno) {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(hdrs))), uintptr(len(hdrs)), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(hdrs))), uintptr(len(hdrs)), unix.MSG_DONTWAIT, 0, 0)
 		return int(n), errno
 	},
 	sendmmsg: func(fd uintptr, hdrs []mmsghdr) (int, syscall.Errno) {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(hdrs))), uintptr(len(hdrs)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(hdrs))), uintptr(len(hdrs)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 		return int(n), errno
 	},
 	setsockopt: func(fd uintptr, level, option, value int) error {

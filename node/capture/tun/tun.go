@@ -269,12 +269,13 @@ func (r *reader) read(fd int, b []byte) (int, error) {
 	return n - segment.VnetLen, err
 }
 
-// transfer is readv or writev of two buffers, without the list that package unix would make for each call.
+// transfer is readv or writev of two buffers, without the list that package unix would make for each call. It does not
+// wait, for the descriptor does not, so Go's scheduler is not told of it: see theKernel of transport/underlay.
 func transfer(call uintptr, fd int, vector *[2]unix.Iovec, header, b []byte) (int, error) {
 	vector[0].Base, vector[1].Base = unsafe.SliceData(header), unsafe.SliceData(b)
 	vector[0].SetLen(len(header))
 	vector[1].SetLen(len(b))
-	n, _, errno := unix.Syscall(call, uintptr(fd), uintptr(unsafe.Pointer(vector)), uintptr(len(vector)))
+	n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(vector)), uintptr(len(vector)))
 	vector[0].Base, vector[1].Base = nil, nil
 	if errno != 0 {
 		return 0, errno
