@@ -34,6 +34,7 @@ type sites struct {
 	middleDir string
 	// target is the far host, as the near host reaches it.
 	target netip.Addr
+	mtu    int // of the tunnel, if that is known only once it is open
 	opened []*netns.Namespace
 }
 
