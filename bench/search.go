@@ -13,8 +13,9 @@ const (
 	trialsMax = 24
 	// rateMin is where a search gives up, in packets per second: the path carries nothing.
 	rateMin = 50
-	// shortOf is what part of the rate asked for the sender must reach; below that the sender is the limit.
-	shortOf = 0.95
+	// shortOf is what part of the rate asked for the sender must reach; where it does not three times, it is the limit.
+	shortOf   = 0.95
+	shortsMax = 3
 )
 
 // A Trial is what became of packets sent at one rate, all in packets per second.
@@ -40,12 +41,14 @@ func (t Trial) lost() float64 {
 //	climbing -------> climbing   climbing -------------> narrowing --> done: high/low within resolution
 //	    |                                                    ^ |
 //	    +-- passed, the sender can send no faster: done      +-+ passed: low rises; failed twice: high falls
+//	        after three times
 type Search struct {
 	low, high float64 // highest rate that passed, lowest that failed; zero: none yet
 	got       float64 // what was received at low
 	next      float64
 	step      float64 // of the climb
 	again     bool    // next has failed once
+	shorts    int     // passed trials on end in which the sender could not send as fast as asked
 	trials    int
 	done      bool
 	sender    bool // the sender was the limit
@@ -78,9 +81,13 @@ func (s *Search) Handle(t Trial) {
 		if rate > s.low {
 			s.low, s.got = rate, t.Received
 		}
+		if s.shorts++; !short {
+			s.shorts = 0
+		}
 		switch {
 		case short:
-			s.done, s.sender = true, true
+			s.done = s.shorts == shortsMax
+			s.sender = s.done
 		case s.high == 0:
 			s.next = s.low * s.step
 		default:

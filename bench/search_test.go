@@ -67,12 +67,25 @@ func TestSearchFindsLimit(t *testing.T) {
 
 func TestSearchSenderIsTheLimit(t *testing.T) {
 	rate, bound, trials := path{limit: 1e9, sender: 130_000, hiccup: never}.search(50_000, false)
-	if rate != 130_000 || !bound || trials > 4 {
+	if rate != 130_000 || !bound || trials > 6 {
 		t.Errorf("found %.0f, sender bound %v, in %d trials", rate, bound, trials)
 	}
 	// The sender can send more than the path carries, though less than was asked: that is no bound.
 	rate, bound, _ = path{limit: 100_000, sender: 130_000, hiccup: never}.search(1_000_000, false)
 	if bound || rate < 96_000 || rate > 100_100 {
+		t.Errorf("found %.0f of 100,000, sender bound %v", rate, bound)
+	}
+}
+
+// TestSearchSenderIsLateOnce: a sender that was once not given the processor is no limit.
+func TestSearchSenderIsLateOnce(t *testing.T) {
+	s := NewSearch(40_000, false)
+	s.Handle(Trial{Asked: 40_000, Sent: 15_000, Received: 15_000})
+	p := path{limit: 100_000, sender: 1e9, hiccup: never}
+	for rate, more := s.Next(); more; rate, more = s.Next() {
+		s.Handle(p.try(rate))
+	}
+	if rate, bound := s.Result(); bound || rate < 96_000 {
 		t.Errorf("found %.0f of 100,000, sender bound %v", rate, bound)
 	}
 }

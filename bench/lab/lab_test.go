@@ -26,7 +26,10 @@ func open(t *testing.T, c carrier, topology bench.Topology, regime bench.Regime)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.close)
+	t.Cleanup(func() {
+		s.close()
+		sweepWireGuard()
+	})
 	programs, err := c.find()
 	if err != nil {
 		t.Fatal(err)

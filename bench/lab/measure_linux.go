@@ -27,7 +27,7 @@ const reno = "reno"
 func (r *runner) measure(ctx context.Context, s *sites, m bench.Measure, sample *bench.Sample) (err error) {
 	sample.Values = map[string]float64{}
 	if m.Size == 0 && m.Kind != bench.TCP {
-		m.Size = r.carriers[sample.Party].mtu
+		m.Size = s.mtu
 	}
 	if m.Topology == bench.Lossy {
 		if err := s.lose(m.Loss); err != nil {

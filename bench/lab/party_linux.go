@@ -15,7 +15,7 @@ import (
 // A carrier is a party: how to find its programs, and how to have it carry packets.
 type carrier struct {
 	name string
-	mtu  int    // of its tunnel
+	mtu  int    // of its tunnel; zero: open says
 	what string // how it is set up, for the report
 	// programs are what it needs, each with the names that it goes by.
 	programs [][]string

@@ -237,5 +237,13 @@ func (r *runner) open(ctx context.Context, place bench.Place, regime bench.Regim
 		s.close()
 		return nil, err
 	}
+	if s.mtu == 0 {
+		s.mtu = c.mtu
+	}
+	for i := range r.report.Parties {
+		if p := &r.report.Parties[i]; p.Name == place.Party {
+			p.MTU = s.mtu
+		}
+	}
 	return s, nil
 }

@@ -34,6 +34,7 @@ type sites struct {
 	middleDir string
 	// target is the far host, as the near host reaches it.
 	target netip.Addr
+	mtu    int // of the tunnel, if that is known only once it is open
 	opened []*netns.Namespace
 }
 
@@ -238,13 +239,8 @@ func (s *sites) said() (text string) {
 	return text
 }
 
-// close ends the routers and takes the sites down.
+// close kills the routers and takes the sites down: what they would tidy up goes with the namespaces.
 func (s *sites) close() {
-	for _, at := range []*site{s.near, s.far} {
-		if at != nil && at.process != nil {
-			_ = at.process.Stop(3 * time.Second) // one that does not go is killed
-		}
-	}
 	for _, ns := range s.opened {
 		ns.Close()
 	}

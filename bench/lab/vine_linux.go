@@ -22,7 +22,7 @@ func vine(program, variant string) carrier {
 		what, seal = "GMAC, authenticated only", []string{"--auth-only"}
 	}
 	return carrier{
-		mtu: vineMTU, what: what + ", default configuration",
+		what:     what + ", default configuration",
 		programs: [][]string{{program}},
 		get:      "go build ./cmd/vine",
 		version:  []string{program, "version"},
@@ -33,8 +33,8 @@ func vine(program, variant string) carrier {
 	}
 }
 
-// vineMTU is the default of capture.mtu.
-const vineMTU = 1400
+// vineDevice is the VRs' TUN device, as they call it.
+const vineDevice = "vine0"
 
 // A vr is a VR of the benchmark: the vine command in a namespace, with a directory of its own.
 type vr struct {
@@ -90,6 +90,9 @@ func openVine(ctx context.Context, s *sites, path string, seal []string) error {
 		}
 	}
 	s.near.process, s.far.process = near.process, far.process
+	if s.mtu, err = deviceMTU(near.ns, vineDevice); err != nil {
+		return err
+	}
 
 	var hosts []string
 	for _, v := range []*vr{near, far} {
@@ -192,4 +195,19 @@ func (v *vr) up(ctx context.Context) (err error) {
 		return fmt.Errorf("%w\n%s", err, tail(v.process.Output()))
 	}
 	return nil
+}
+
+// deviceMTU returns the MTU of an interface.
+func deviceMTU(ns *netns.Namespace, iface string) (int, error) {
+	out, err := ns.Output("ip -j link show dev " + iface)
+	if err != nil {
+		return 0, fmt.Errorf("find the MTU of %s: %w\n%s", iface, err, out)
+	}
+	var links []struct {
+		MTU int `json:"mtu"`
+	}
+	if err := json.Unmarshal([]byte(out), &links); err != nil || len(links) != 1 {
+		return 0, fmt.Errorf("find the MTU of %s: %w in %q", iface, err, out)
+	}
+	return links[0].MTU, nil
 }
