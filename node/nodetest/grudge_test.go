@@ -58,7 +58,7 @@ const (
 func TestGrudges(t *testing.T) {
 	seeds := uint64(1)
 	if os.Getenv("VINE_NIGHT") != "" {
-		seeds = 10
+		seeds = 100
 	}
 	for _, g := range grudges {
 		t.Run(g.name, func(t *testing.T) {
@@ -256,7 +256,7 @@ func (f *feud) feud() (r grudged) {
 	}
 	w.Settle(time.Second)
 	if r.tables == 0 || r.tables > converge {
-		f.t.Logf("seed %d: requests are done and versions installed %v after the end (0: not yet)", f.seed, r.tables)
+		f.t.Errorf("seed %d: requests are done and versions installed %v after the end (0: not yet)", f.seed, r.tables)
 	}
 	for pair, x := range f.flows {
 		last := lastLost(x, ended, ended.Add(grudgeAfter-time.Second))
