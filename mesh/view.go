@@ -32,6 +32,9 @@ const (
 	backoffMax = 10 * time.Minute
 	// retryAfter is the pause before another member is tried after a failure.
 	retryAfter = 10 * time.Second
+	// returnedGap is the mean pause between exchanges with peers that are back: one is enough to heal
+	// a split, and its Rejoin has all others be live.
+	returnedGap = 5 * time.Second
 	// firstAfter is the mean pause between the first member that comes up and an exchange with it.
 	// A router that has just started has most to learn; a crowd that starts at once is spread.
 	firstAfter = time.Second
@@ -50,6 +53,8 @@ const (
 	membersMax = 16384
 	// differingMax bounds the peers remembered for a differing root. One is enough to be repaired.
 	differingMax = 64
+	// returnedMax bounds the peers remembered as back. One is enough here too.
+	returnedMax = 16
 	// rootsMax bounds the former roots of our own that are remembered for 2*differMin.
 	rootsMax = 64
 )
@@ -67,6 +72,10 @@ type MemberDown struct{ Peer tables.RouterID }
 
 // MemberRemoved says that Peer left for good or was revoked.
 type MemberRemoved struct{ Peer tables.RouterID }
+
+// PeerLinked says that a link with Peer has come up. If gossip does not believe Peer alive then gossip is behind:
+// one of us has just started, or a split has ended.
+type PeerLinked struct{ Peer tables.RouterID }
 
 // OwnRoot says that Root is now the root of our own Index.
 type OwnRoot struct{ Root [16]byte }
@@ -104,6 +113,7 @@ type PullEnded struct {
 func (MemberUp) event()      {}
 func (MemberDown) event()    {}
 func (MemberRemoved) event() {}
+func (PeerLinked) event()    {}
 func (OwnRoot) event()       {}
 func (RootHeard) event()     {}
 func (Anchors) event()       {}
@@ -124,8 +134,8 @@ type Pull struct {
 	Keys []tables.DocKey
 }
 
-// Rejoin says that Peer, whom gossip does not believe alive, has just completed an exchange: the
-// caller tells gossip to join it, so that a split heals there too.
+// Rejoin says that Peer, whom gossip does not believe alive, has just completed an exchange, or that it is the first
+// with whom there is a link: the caller tells gossip to join it, so that a split heals there too.
 type Rejoin struct{ Peer tables.RouterID }
 
 func (StartExchange) action() {}
@@ -137,6 +147,7 @@ func (Rejoin) action()        {}
 //
 //   - a member whose root has differed for 2.5 s is reconciled with,
 //   - a random live member is, once a minute, whatever its root,
+//   - a member that is not live is met as soon as there is a link with it,
 //   - a member that is not live is tried every 5 minutes, for ever, so that a split heals by itself,
 //   - at most 2 exchanges and 4 pulls of our own are under way, and a failing peer is left alone
 //     for a time that doubles up to 10 minutes.
@@ -150,6 +161,8 @@ type View struct {
 	// live and gone are sorted and have no member in common; self is in neither.
 	live, gone []tables.RouterID
 	anchors    []tables.RouterID
+	returned   []tables.RouterID // linked, and not live; in the order of their links
+	returnedAt time.Time         // the earliest time of an exchange with one of these
 	backoff    map[tables.RouterID]backoff
 
 	own       [16]byte
@@ -220,6 +233,8 @@ func (v *View) Handle(now time.Time, ev Event) []Action {
 		v.memberDown(now, ev.Peer)
 	case MemberRemoved:
 		v.memberRemoved(ev.Peer)
+	case PeerLinked:
+		v.peerLinked(ev.Peer)
 	case OwnRoot:
 		v.ownRoot(now, ev.Root)
 	case RootHeard:
@@ -244,6 +259,7 @@ func (v *View) memberUp(now time.Time, id tables.RouterID) {
 	}
 	v.gone = removeSorted(v.gone, id)
 	v.live = insertSorted(v.live, id)
+	v.forgetReturned(id)
 	delete(v.backoff, id)
 	if len(v.live) == 1 {
 		v.soon(now, firstAfter)
@@ -269,8 +285,24 @@ func (v *View) memberRemoved(id tables.RouterID) {
 	v.gone = removeSorted(v.gone, id)
 	v.anchors = slices.DeleteFunc(v.anchors, func(a tables.RouterID) bool { return a == id })
 	v.stopDiffering(id)
+	v.forgetReturned(id)
 	delete(v.backoff, id)
 	delete(v.settled, id)
+}
+
+func (v *View) peerLinked(id tables.RouterID) {
+	_, live := slices.BinarySearch(v.live, id)
+	if live || id == v.self || id == 0 {
+		return
+	}
+	delete(v.backoff, id)
+	if len(v.returned) < returnedMax && !slices.Contains(v.returned, id) {
+		v.returned = append(v.returned, id)
+	}
+}
+
+func (v *View) forgetReturned(id tables.RouterID) {
+	v.returned = slices.DeleteFunc(v.returned, func(r tables.RouterID) bool { return r == id })
 }
 
 func (v *View) exchangeEnded(now time.Time, ev ExchangeEnded) []Action {
@@ -281,12 +313,14 @@ func (v *View) exchangeEnded(now time.Time, ev ExchangeEnded) []Action {
 	v.underWay = slices.Delete(v.underWay, i, i+1)
 	if !ev.OK {
 		v.failed(now, ev.Peer)
+		v.returnedAt = now
 		v.soon(now, retryAfter)
 		return nil
 	}
 	delete(v.backoff, ev.Peer)
 	v.settle(now, ev)
 	if _, live := slices.BinarySearch(v.live, ev.Peer); !live {
+		v.returnedAt = now.Add(v.jitter(returnedGap))
 		return []Action{Rejoin{Peer: ev.Peer}}
 	}
 	return nil

@@ -81,6 +81,7 @@ func (v *View) Advance(now time.Time) []Action {
 		}
 		return late
 	})
+	actions = v.meetReturned(now, actions)
 	// The gone and the random have fixed times and come before the differing, which may be many:
 	// so a peer that tells roots of its invention cannot keep us from the others.
 	if !now.Before(v.goneAt) {
@@ -108,6 +109,23 @@ func (v *View) Advance(now time.Time) []Action {
 	}
 	for _, p := range v.pulls.start(now, func(id tables.RouterID) bool { return v.resting(now, id) }) {
 		actions = append(actions, p)
+	}
+	return actions
+}
+
+// meetReturned starts an exchange with a peer that has come back. Who has no live member has gossip join too, and
+// does not wait for the exchange: it may have much to learn.
+func (v *View) meetReturned(now time.Time, actions []Action) []Action {
+	for len(v.returned) > 0 && !now.Before(v.returnedAt) && len(v.underWay) < exchangesMax {
+		id := v.returned[0]
+		v.returned = slices.Delete(v.returned, 0, 1)
+		if v.exchanging(id) {
+			continue
+		}
+		v.returnedAt = now.Add(v.jitter(returnedGap))
+		if actions = v.start(now, id, actions); len(v.live) == 0 {
+			actions = append(actions, Rejoin{Peer: id})
+		}
 	}
 	return actions
 }
@@ -171,6 +189,9 @@ func (v *View) Next() time.Time {
 		sooner(u.deadline)
 	}
 	if len(v.underWay) < exchangesMax {
+		if len(v.returned) > 0 {
+			sooner(v.returnedAt)
+		}
 		sooner(v.goneAt)
 		sooner(v.randomAt)
 		for _, d := range v.differing {

@@ -240,3 +240,40 @@ func TestChooseAnchors(t *testing.T) {
 		t.Errorf("%v of nobody", got)
 	}
 }
+
+// TestViewPeerReturns: after a split, links with the other half come up one after the other. The first is met at once, and
+// gossip joins there; the next one only if gossip has still not seen it some seconds later.
+func TestViewPeerReturns(t *testing.T) {
+	v := newView(1)
+	now := noon
+	expect := func(what string, got []Action, want ...Action) {
+		t.Helper()
+		v.randomAt, v.goneAt = now.Add(time.Hour), now.Add(time.Hour)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	expect("a member", v.Handle(now, MemberUp{2}))
+	for id := range tables.RouterID(4) {
+		expect("one that is gone", v.Handle(now, MemberDown{3 + id}))
+	}
+	expect("a link with a live one", v.Handle(now, PeerLinked{2}))
+	expect("a link with ourselves", v.Handle(now, PeerLinked{1}))
+	expect("a link with one that is gone", v.Handle(now, PeerLinked{3}), StartExchange{3})
+	expect("with another", v.Handle(now, PeerLinked{4}))
+	expect("with a third", v.Handle(now, PeerLinked{5}))
+	now = now.Add(time.Second)
+	expect("the first is met", v.Handle(now, ExchangeEnded{Peer: 3, OK: true}), Rejoin{3})
+	expect("gossip has it back", v.Handle(now, MemberUp{3}))
+	expect("and the other", v.Handle(now, MemberUp{4}))
+	actions, at := until(v, now.Add(time.Minute))
+	if expect("the third is met later", actions, StartExchange{5}); len(at) == 1 && at[0].Sub(now) > returnedGap*5/4 {
+		t.Errorf("only after %v", at[0].Sub(now))
+	}
+	now = now.Add(time.Minute)
+	expect("it fails", v.Handle(now, ExchangeEnded{Peer: 5}))
+	expect("its next link is believed again", v.Handle(now, PeerLinked{5}), StartExchange{5})
+
+	v = newView(1)
+	expect("where nobody is live, gossip does not wait for the exchange", v.Handle(now, PeerLinked{3}), StartExchange{3}, Rejoin{3})
+}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vine-mesh/vine/mesh"
 	"github.com/vine-mesh/vine/node/capture"
 	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/node/vr"
@@ -144,7 +145,7 @@ func (l *loop) linkUp(now time.Time, a transport.Up) {
 	for _, d := range dials {
 		d.done(now, a.Conn, true)
 	}
-	l.gossip.linkUp(now, a.Router)
+	l.gossip.tell(now, mesh.PeerLinked{Peer: a.Router})
 	l.n.keep(a.Endpoint)
 	if !a.Initiator && path.KindOf(a.Endpoint) == path.Direct {
 		l.self.handle(now, vr.Reached{From: a.Endpoint, By: a.Router})

@@ -24,7 +24,6 @@ type replication struct {
 	rumours   *rumours
 	exchanges map[transport.Stream]*exchange
 	met       bool // an exchange of ours has come to its end since the start
-	meeting   bool // the first one is under way
 	seen      map[tables.RouterID]bool
 	hastening bool // a meeting with the authority is under way
 	turn      int  // whose turn the next one is
@@ -150,6 +149,7 @@ func (r *replication) do(now time.Time, actions []mesh.Action) {
 		switch a := a.(type) {
 		case mesh.StartExchange:
 			r.exchangeWith(now, a.Peer, func(now time.Time, ok bool, moved int) {
+				r.met = r.met || ok
 				r.tell(now, mesh.ExchangeEnded{Peer: a.Peer, OK: ok, Moved: moved})
 			})
 		case mesh.Pull:
@@ -167,20 +167,6 @@ func (r *replication) exchangeWith(now time.Time, id tables.RouterID, ended func
 	r.initiate(now, id, func(now time.Time) *mesh.Exchange {
 		return mesh.NewExchange(now, &r.index, true, r.body, mesh.ExchangeLimits{})
 	}, ended)
-}
-
-// linkUp meets the first peer that there is a link with at once: after a start there is most to
-// learn, and a newcomer has nothing yet.
-func (r *replication) linkUp(now time.Time, id tables.RouterID) {
-	if r.met || r.meeting {
-		return
-	}
-	r.meeting = true
-	r.exchangeWith(now, id, func(_ time.Time, ok bool, _ int) {
-		r.meeting = false
-		r.met = r.met || ok
-	})
-	r.join(id)
 }
 
 func (r *replication) initiate(now time.Time, id tables.RouterID, make func(now time.Time) *mesh.Exchange, ended func(now time.Time, ok bool, moved int)) {

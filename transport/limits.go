@@ -106,6 +106,9 @@ const (
 	idleDead     = 8 * time.Second
 	// activeQuiet is how long after the last authentic packet sent data counts as unanswered.
 	activeQuiet = 250 * time.Millisecond
+	// flowQuiet is how long after the last packet of a peer whose data came we ask whether there is more that a
+	// translator keeps from us: twice activeQuiet, since a peer that misses us has asked before.
+	flowQuiet = 500 * time.Millisecond
 	// idleClose ends a link without data, streams or a pin.
 	idleClose = 5 * time.Minute
 )

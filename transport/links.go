@@ -279,6 +279,7 @@ func (l *Links) DataReceived(now time.Time, from tables.RouterID) []Action {
 	if k := l.links[from]; k != nil && k.conn != nil {
 		k.used = now
 		k.conn.heard(now, k, k.conn.endpoint)
+		k.conn.liveness.gotData()
 		k.conn.gauge(now)
 		l.touch(k)
 	}

@@ -29,6 +29,7 @@ type liveness struct {
 	dataAt   time.Time // first data sent since the peer was heard last; zero if none
 	silentAt time.Time // since when probes are unanswered over the way in use
 	active   bool      // data waits on the answer: probe fast, give up soon
+	flows    bool      // data came, and since then nobody has asked whether more cannot come
 	lost     bool      // the way in use is known to lead nowhere
 	heardAt  time.Time // last authentic packet over the way in use
 	aliveAt  time.Time // last authentic packet over any way
@@ -48,13 +49,25 @@ func (v *liveness) heard(now time.Time, l *Links) {
 	v.nextPing = now.Add(l.between(probeIdleMin, probeIdleMax))
 }
 
+// gotData says that data came over the way in use. A translator that forgets us lets in no more of it, nor the peer's
+// questions: nobody but we can make ourselves known to it again.
+func (v *liveness) gotData() { v.flows = true }
+
+// ebbs returns when we ask whether the data that came has merely paused; the zero Time: not at all.
+func (v *liveness) ebbs() time.Time {
+	if !v.flows || !v.silentAt.IsZero() {
+		return time.Time{}
+	}
+	return v.heardAt.Add(flowQuiet)
+}
+
 // elsewhere says that an authentic packet came over another way.
 func (v *liveness) elsewhere(now time.Time) { v.aliveAt = now }
 
 // moved begins anew over another way, which has just answered.
 func (v *liveness) moved(now time.Time) {
 	v.pings = v.pings[:0]
-	v.dataAt, v.silentAt, v.active, v.lost = time.Time{}, time.Time{}, false, false
+	v.dataAt, v.silentAt, v.active, v.lost, v.flows = time.Time{}, time.Time{}, false, false, false
 	v.heardAt, v.aliveAt = now, now
 	v.nextPing = now.Add(probeActive)
 }
@@ -62,6 +75,13 @@ func (v *liveness) moved(now time.Time) {
 // await says that an answer is needed now, as if data had been sent.
 func (v *liveness) await(now time.Time) {
 	v.dataAt, v.silentAt, v.active, v.nextPing = now, now, true, now.Add(probeActive)
+}
+
+// doubt has the way in use asked at once, unless it is being asked.
+func (v *liveness) doubt(now time.Time) {
+	if !v.active {
+		v.active, v.silentAt, v.nextPing = true, now, now
+	}
 }
 
 // sentData says that something was sent that the peer answers: data, stream bytes, channels.
@@ -73,7 +93,7 @@ func (v *liveness) sentData(now time.Time) {
 
 // due returns the next deadline.
 func (v *liveness) due() time.Time {
-	t := earliest(earliest(v.nextPing, v.gaugeAt), v.deadAt())
+	t := earliest(earliest(v.nextPing, v.gaugeAt), earliest(v.deadAt(), v.ebbs()))
 	if !v.dataAt.IsZero() && !v.active {
 		t = earliest(t, v.dataAt.Add(activeQuiet))
 	}
@@ -124,10 +144,13 @@ func (v *liveness) unanswered(now time.Time, rtt *rttState) int {
 func (v *liveness) advance(now time.Time, rtt *rttState) (probe, dead bool) {
 	if !v.dataAt.IsZero() && !v.active && !now.Before(v.dataAt.Add(activeQuiet)) {
 		// Only now does the short patience begin, even if an idle probe is unanswered already.
-		v.active, v.silentAt, v.nextPing = true, now, now
+		v.doubt(now)
 	}
 	if t := v.deadAt(); !t.IsZero() && !now.Before(t) {
 		return false, true
+	}
+	if ebbs := v.ebbs(); !ebbs.IsZero() && !now.Before(ebbs) {
+		v.flows, v.nextPing = false, now
 	}
 	if now.Before(v.nextPing) {
 		return false, false

@@ -410,8 +410,9 @@ func (h *host) receive(from netip.AddrPort, b []byte) {
 	}
 	h.got[string(inner)]++
 	r := h.grantOf[d.Index]
-	h.do(h.links.DataReceived(h.clock(), r))
-	if from != h.endpoint[r] {
+	if from == h.endpoint[r] {
+		h.do(h.links.DataReceived(h.clock(), r))
+	} else {
 		h.do(h.links.Roamed(h.clock(), r, from))
 	}
 }

@@ -162,10 +162,19 @@ func (c *conn) sawSource(now time.Time, from netip.AddrPort, n int, moves bool) 
 		w.tries, w.next = 0, now // it still sends: ask again
 	}
 	w.in += n
-	if moves && (!w.validated() && path.KindOf(from) == path.Direct || c.liveness.quiet(now)) && !w.shuns(now) {
+	switch {
+	case !moves || w.shuns(now):
+	case !w.validated() && path.KindOf(from) == path.Direct:
+		w.roamed = true
+	case !c.liveness.quiet(now):
 		// A way that we know is followed only when the one in use is silent: a packet may be late, and
 		// who chooses says so with a use frame. So is any that is not direct: relays do not roam.
+	case path.KindOf(from) == path.Direct || path.KindOf(c.endpoint) != path.Direct:
 		w.roamed = true
+	default:
+		// The direct way may be silent because we are: a translator in front of us has forgotten us, and the peer went
+		// round about. What we ask opens it again; if it is dead, the other way is taken for want of an answer.
+		c.liveness.doubt(now)
 	}
 	if w.roamed || !w.validated() {
 		c.challenge(now, w)
