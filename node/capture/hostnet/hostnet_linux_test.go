@@ -66,6 +66,9 @@ func newMachine(t *testing.T) *machine {
 	m.wan.Run(t, `
 		ip addr add 203.0.113.1/24 dev eth0
 		ip addr add 2001:db8::1/64 dev eth0 nodad`)
+	m.ns.AwaitAddrs(t, "fd01::2", "2001:db8::2")
+	m.lan.AwaitAddrs(t, "fd01::5")
+	m.wan.AwaitAddrs(t, "2001:db8::1")
 	m.ns.Enter(t)
 	return m
 }

@@ -165,6 +165,15 @@ func (ns *Namespace) Shape(t testing.TB, iface, rate string) {
 	ns.Run(t, fmt.Sprintf("tc qdisc replace dev %s root tbf rate %s burst 32k latency 50ms", iface, rate))
 }
 
+// AwaitAddrs waits until the kernel answers to IPv6 addresses that were just added: it has a thread of its own put the routes
+// in, some time after the command has ended, also without duplicate address detection.
+func (ns *Namespace) AwaitAddrs(t testing.TB, addrs ...string) {
+	t.Helper()
+	for _, addr := range addrs {
+		ns.MustExec(t, "timeout", "10", "sh", "-c", `until ip -6 route show table local | grep -qF "local $0 "; do sleep 0.01; done`, addr)
+	}
+}
+
 // NoOffload makes the interface send packets as they would be on a cable: none larger than its MTU,
 // and with finished checksums.
 func (ns *Namespace) NoOffload(t testing.TB, iface string) {

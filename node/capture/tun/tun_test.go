@@ -52,6 +52,7 @@ func openAs(t testing.TB, how func(string, int) (*Device, error)) (*netnstest.Na
 		ip link set %[1]s up
 		ip route add default dev %[1]s src 10.192.1.5
 		ip -6 route add default dev %[1]s src fd00:192:1::5`, d.Name()))
+	ns.AwaitAddrs(t, "fd00:192:1::5")
 	return ns, d
 }
 
