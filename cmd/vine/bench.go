@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -182,6 +184,9 @@ func (b *bencher) options(f *pflag.FlagSet) (o bench.Options, builds map[string]
 }
 
 func (b *bencher) run(ctx context.Context, e *Env, f *pflag.FlagSet) error {
+	// A terminal that is closed, or `| head`, ends it like Ctrl-C: there is something to take down.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP, syscall.SIGPIPE)
+	defer stop()
 	o, builds, err := b.options(f)
 	if err != nil {
 		return err
