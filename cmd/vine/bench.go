@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -28,7 +29,7 @@ type bencher struct {
 	seconds         float64
 	rounds          int
 	quick, markdown bool
-	plot            string
+	plot, from      string
 	tables          []string
 	wait            time.Duration
 }
@@ -55,17 +56,14 @@ Regimes of the wires (--regimes, default unlimited,nic,gigabit):
 Measures (--measures, default all):
 ` + measuresHelp() + `
 Peers (--peers, default those that are installed; none):
-  wireguard-go  go install golang.zx2c4.com/wireguard@latest, or apt install wireguard-go
-  nebula        go install github.com/slackhq/nebula/cmd/nebula@v1.11.1 and .../nebula-cert@v1.11.1, or apt
-  tinc          apt install tinc
-  openvpn       apt install openvpn (2.6)
-They are looked for in the PATH and where go install puts programs. Every flow runs "reno".
+` + peersHelp() + `They are looked for in the PATH and where go install puts programs. Every flow runs "reno".
 
 Tables and figures of the dissertation (--table):
 ` + tablesHelp() + `
 It needs iproute2, ethtool, iperf3, ping and, for loss, nft. Interrupted, it prints what it has.`,
 		Example: `  vine bench --quick                                      a first impression, in half a minute
   vine bench --rounds 5 --seconds 10 --json > run.json    the whole, in hours
+  vine bench --from run.json --plot run.svg
   vine bench --regimes nic --measures tcp-1,udp-64 --peers wireguard-go --plot run.svg
   vine bench --table 4-1,4-6
   vine bench --peers none --build old=/tmp/vine-of-yesterday --measures tcp-1,udp-64,rtt-idle`,
@@ -83,6 +81,7 @@ It needs iproute2, ethtool, iperf3, ping and, for loss, nft. Interrupted, it pri
 	f.BoolVar(&b.quick, "quick", false, "one round of one second, of few measures in one regime, unless said otherwise")
 	f.BoolVar(&b.markdown, "markdown", false, "print Markdown")
 	list(f, &b.tables, "table", "`NUMBERS` of tables and figures of the dissertation to measure again, instead", parseOf("table", tableNames()))
+	f.StringVar(&b.from, "from", "", "measure nothing: show what an earlier run has printed with --json into `FILE`")
 	f.StringVar(&b.plot, "plot", "", "draw the figures into an SVG `FILE`")
 	return c
 }
@@ -120,7 +119,19 @@ func measureOptions() (names []string) {
 	return names
 }
 
-func peerNames() []string { return []string{"wireguard-go", "nebula", "tinc", "openvpn"} }
+func peersHelp() (text string) {
+	for _, p := range lab.Known {
+		text += fmt.Sprintf("  %-12s  %s\n", p.Name, p.Get)
+	}
+	return text
+}
+
+func peerNames() (names []string) {
+	for _, p := range lab.Known {
+		names = append(names, p.Name)
+	}
+	return names
+}
 
 // parseOf returns a parser of a word out of some.
 func parseOf[T ~string](what string, known []T) func(string) (T, error) {
@@ -187,6 +198,13 @@ func (b *bencher) run(ctx context.Context, e *Env, f *pflag.FlagSet) error {
 	// A terminal that is closed, or `| head`, ends it like Ctrl-C: there is something to take down.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
+	if b.from != "" {
+		report, err := readReport(b.from)
+		if err != nil {
+			return err
+		}
+		return b.print(e, report)
+	}
 	o, builds, err := b.options(f)
 	if err != nil {
 		return err
@@ -327,6 +345,21 @@ func (b *bencher) table(ctx context.Context, e *Env, name string, o bench.Option
 
 // cellsPerRun is how many cells of a table of package cost take as long as one run of traffic.
 const cellsPerRun = 20
+
+// readReport reads what print has printed with --json.
+func readReport(path string) (r bench.Report, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return r, err
+	}
+	var saved struct {
+		Report *bench.Report `json:"report"`
+	}
+	if err := json.Unmarshal(text, &saved); err != nil || saved.Report == nil {
+		return r, fmt.Errorf("%s is not what `vine bench --json` prints: %v", path, err)
+	}
+	return *saved.Report, nil
+}
 
 // print prints the report in the form asked for, and draws it.
 func (b *bencher) print(e *Env, r bench.Report) error {
