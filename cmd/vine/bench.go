@@ -17,7 +17,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vine-mesh/vine/bench"
-	"github.com/vine-mesh/vine/bench/cost"
 	"github.com/vine-mesh/vine/bench/lab"
 )
 
@@ -209,12 +208,12 @@ func (b *bencher) run(ctx context.Context, e *Env, f *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	if err := o.Check(); err != nil {
-		return usage("%w", err)
-	}
 	if len(b.tables) > 0 {
 		if len(b.regimes)+len(b.measures)+len(b.peers)+len(b.builds) > 0 || b.plot != "" {
 			return usage("--table says itself what is measured, and is not drawn")
+		}
+		if err := o.Check(); err != nil {
+			return usage("%w", err)
 		}
 		return b.reproduce(ctx, e, o, builds)
 	}
@@ -230,6 +229,9 @@ func (b *bencher) run(ctx context.Context, e *Env, f *pflag.FlagSet) error {
 		}
 	default:
 		o.Parties = append(o.Parties, b.peers...)
+	}
+	if err := o.Check(); err != nil {
+		return usage("%w", err)
 	}
 	stages := bench.Plan(o)
 	if err := benchFault(lab.Check(stages)); err != nil {
@@ -252,99 +254,6 @@ func (b *bencher) run(ctx context.Context, e *Env, f *pflag.FlagSet) error {
 	}
 	return nil
 }
-
-func tableNames() (names []string) {
-	for _, r := range bench.Reproductions {
-		names = append(names, r.Name)
-	}
-	for _, r := range cost.Reproductions {
-		names = append(names, r.Name)
-	}
-	return names
-}
-
-func tablesHelp() (text string) {
-	for _, r := range bench.Reproductions {
-		text += fmt.Sprintf("  %-5s  %s\n", r.Name, r.Title)
-	}
-	for _, r := range cost.Reproductions {
-		text += fmt.Sprintf("  %-5s  %s\n", r.Name, r.Title)
-	}
-	return text
-}
-
-// reproduce makes the tables asked for, one after the other, and prints each when it is made.
-func (b *bencher) reproduce(ctx context.Context, e *Env, o bench.Options, builds map[string]string) error {
-	var made []document
-	failures := false
-	for _, name := range b.tables {
-		t, r, err := b.table(ctx, e, name, o, builds)
-		if r != nil {
-			_, failed := r.Disturbed()
-			failures = failures || failed > 0 || len(r.Missing) > 0
-		}
-		switch {
-		case err != nil:
-			return err
-		case e.json:
-			made = append(made, document{"name": name, "title": t.Title, "head": t.Head, "rows": t.Rows, "notes": t.Notes, "report": r})
-		case b.markdown:
-			fmt.Fprintln(e.Stdout, t.Markdown())
-		default:
-			fmt.Fprintln(e.Stdout, t.Text())
-		}
-	}
-	if e.json {
-		if err := e.printJSON(document{"tables": made}); err != nil {
-			return err
-		}
-	}
-	if failures {
-		return errors.New("not everything could be measured")
-	}
-	return nil
-}
-
-// table makes one table, with the report that it was made of, if runs were needed.
-func (b *bencher) table(ctx context.Context, e *Env, name string, o bench.Options, builds map[string]string) (t bench.Table, r *bench.Report, err error) {
-	command := fmt.Sprintf("vine bench --table %s --seconds %v --rounds %d", name, b.seconds, o.Rounds)
-	for _, c := range cost.Reproductions {
-		if c.Name == name {
-			e.say("%s", c.Title)
-			// A cell is a run that needs no warming up.
-			t, err = c.Table(ctx, o.Length/cellsPerRun)
-			t.Title = c.Title
-			t.Notes = append(t.Notes, "`"+command+"`")
-			return t, nil, err
-		}
-	}
-	for _, p := range bench.Reproductions {
-		if p.Name != name {
-			continue
-		}
-		var report bench.Report
-		if p.Plan != nil {
-			stages := p.Plan(o.Rounds)
-			o.Parties = bench.PartiesOf(stages)
-			report, err = lab.Run(ctx, o, stages, builds, func(line string) { e.say("%s", line) })
-			if err != nil {
-				return t, &report, benchFault(err)
-			}
-			report.Command, r = command, &report
-		}
-		t = p.Table(report)
-		t.Title = p.Title
-		if r != nil {
-			t.Notes = append(t.Notes, r.Preface()...)
-		} else {
-			t.Notes = append(t.Notes, "`"+command+"`")
-		}
-	}
-	return t, r, nil
-}
-
-// cellsPerRun is how many cells of a table of package cost take as long as one run of traffic.
-const cellsPerRun = 20
 
 // readReport reads what print has printed with --json.
 func readReport(path string) (r bench.Report, err error) {
