@@ -66,8 +66,10 @@ func (r *runner) measure(ctx context.Context, s *sites, m bench.Measure, sample 
 	}
 	sample.Load = bench.LoadBetween(before, after, os.Getpid())
 	sample.Disturbed = sample.Load.Disturbed()
-	if bytes := sample.Values["bytes"]; m.Name == "tcp-1" && bytes > 0 {
-		sample.Values["cpu"] = (sample.Load.Busy - sample.Load.Foreign) / (bytes / 1e9)
+	// What others had is known to a tick and more: where it was most of the time, what is left says nothing.
+	ours := sample.Load.Busy - sample.Load.Foreign
+	if bytes := sample.Values["bytes"]; m.Name == "tcp-1" && bytes > 0 && ours > 0 {
+		sample.Values["cpu"] = ours / (bytes / 1e9)
 	}
 	if m.Kind != bench.Ping {
 		for _, p := range routers {
