@@ -87,6 +87,11 @@ type Load struct {
 	Steal    float64 `json:"steal"`    // the host of this virtual machine had them
 }
 
+// Add returns both loads as one, of two times.
+func (l Load) Add(m Load) Load {
+	return Load{l.Capacity + m.Capacity, l.Busy + m.Busy, l.Foreign + m.Foreign, l.Steal + m.Steal}
+}
+
 // Disturbed reports whether others had so much of the machine that the run says little.
 func (l Load) Disturbed() bool { return l.share() > disturbedShare }
 

@@ -122,6 +122,17 @@ func TestLoadBetween(t *testing.T) {
 	}
 }
 
+// TestLoadAdd: a long quiet time does not hide what happened in a short one, unless it is long enough.
+func TestLoadAdd(t *testing.T) {
+	loud, quiet := Load{Capacity: 2, Busy: 2, Foreign: 1}, Load{Capacity: 10, Busy: 9, Steal: 0.1}
+	if got, want := loud.Add(quiet), (Load{12, 11, 1, 0.1}); got != want || !got.Disturbed() {
+		t.Errorf("%+v", got)
+	}
+	if got := loud.Add(quiet).Add(quiet).Add(quiet); got.Disturbed() {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestLoadBackwards: counters that go back give no load of billions.
 func TestLoadBackwards(t *testing.T) {
 	a := Snapshot{Ticks: Ticks{User: 100, System: 100, Idle: 100, Steal: 100}, Processes: machine(nil)}

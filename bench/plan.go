@@ -227,6 +227,13 @@ func (o Options) Check() error {
 	case o.Wait < 0:
 		return fmt.Errorf("wait for %v: that is no time", o.Wait)
 	}
+	for _, list := range [][]string{o.Measures, o.Parties, names(o.Regimes)} {
+		for i, name := range list {
+			if slices.Contains(list[:i], name) {
+				return fmt.Errorf("%s is named twice", name)
+			}
+		}
+	}
 	for _, m := range o.Measures {
 		if !slices.ContainsFunc(Measures, func(known Measure) bool { return known.Option() == m }) {
 			return fmt.Errorf("there is no measure %q", m)
@@ -238,6 +245,13 @@ func (o Options) Check() error {
 		}
 	}
 	return nil
+}
+
+func names(regimes []Regime) (list []string) {
+	for _, r := range regimes {
+		list = append(list, string(r))
+	}
+	return list
 }
 
 const (

@@ -122,6 +122,8 @@ func TestOptionsCheck(t *testing.T) {
 		"no round":    func(o *Options) { o.Rounds = 0 },
 		"too short":   func(o *Options) { o.Length = 0 },
 		"no wait":     func(o *Options) { o.Wait = -1 },
+		"twice":       func(o *Options) { o.Regimes = append(o.Regimes, NIC) },
+		"twice too":   func(o *Options) { o.Parties = append(o.Parties, Vine) },
 		"wrong word":  func(o *Options) { o.Measures = []string{"tcp"} },
 		"wrong word2": func(o *Options) { o.Regimes = []Regime{"fast"} },
 	} {

@@ -267,3 +267,15 @@ func TestSnapshot(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 }
+
+// TestKnown: what the help lists is what can be set up.
+func TestKnown(t *testing.T) {
+	if len(Known) != len(peers) {
+		t.Errorf("%d peers are known, %d can be set up", len(Known), len(peers))
+	}
+	for i, c := range peers {
+		if c.name != Known[i].Name || c.get != Known[i].Get || c.get == "" {
+			t.Errorf("%q and %q", c.name, Known[i].Name)
+		}
+	}
+}

@@ -45,29 +45,22 @@ func (r *runner) measure(ctx context.Context, s *sites, m bench.Measure, sample 
 			forgetPeak(p.PID())
 		}
 	}
-	before, err := snapshot()
-	if err != nil {
-		return err
-	}
 	switch m.Kind {
 	case bench.TCP:
-		err = r.tcp(ctx, s, m, sample)
-	case bench.UDP:
-		err = r.udp(ctx, s, m, sample)
+		sample.Load, err = during(func() error { return r.tcp(ctx, s, m, sample) })
 	case bench.Ping:
-		err = r.ping(ctx, s, m, sample)
+		sample.Load, err = during(func() error { return r.ping(ctx, s, m, sample) })
+	case bench.UDP:
+		sample.Load, err = r.udp(ctx, s, m, sample)
 	}
-	after, snapErr := snapshot()
 	if err != nil {
 		return err
 	}
-	if snapErr != nil {
-		return snapErr
-	}
-	sample.Load = bench.LoadBetween(before, after, os.Getpid())
 	sample.Disturbed = sample.Load.Disturbed()
-	if bytes := sample.Values["bytes"]; m.Name == "tcp-1" && bytes > 0 {
-		sample.Values["cpu"] = (sample.Load.Busy - sample.Load.Foreign) / (bytes / 1e9)
+	// What others had is known to a tick and more: where it was most of the time, what is left says nothing.
+	ours := sample.Load.Busy - sample.Load.Foreign
+	if bytes := sample.Values["bytes"]; m.Name == "tcp-1" && bytes > 0 && ours > 0 {
+		sample.Values["cpu"] = ours / (bytes / 1e9)
 	}
 	if m.Kind != bench.Ping {
 		for _, p := range routers {
@@ -77,6 +70,19 @@ func (r *runner) measure(ctx context.Context, s *sites, m bench.Measure, sample 
 		}
 	}
 	return nil
+}
+
+// during calls f and returns who had the machine meanwhile.
+func during(f func() error) (bench.Load, error) {
+	before, err := snapshot()
+	if err != nil {
+		return bench.Load{}, err
+	}
+	if err := f(); err != nil {
+		return bench.Load{}, err
+	}
+	after, err := snapshot()
+	return bench.LoadBetween(before, after, os.Getpid()), err
 }
 
 // flow starts an iperf3 client at the near host and a server for it at the far one. What the client prints is for
@@ -166,19 +172,18 @@ func (r *runner) tcp(ctx context.Context, s *sites, m bench.Measure, sample *ben
 	return nil
 }
 
-// udp searches for the highest rate of UDP packets with little loss.
-func (r *runner) udp(ctx context.Context, s *sites, m bench.Measure, sample *bench.Sample) error {
+// udp searches for the highest rate of UDP packets with little loss. Each trial is what Wait calls a run: one that others
+// disturbed is made again. It returns who had the machine during the trials that count.
+func (r *runner) udp(ctx context.Context, s *sites, m bench.Measure, sample *bench.Sample) (load bench.Load, err error) {
 	sample.Command = fmt.Sprintf("sendmmsg of UDP packets of %d bytes", m.Size)
 	b, err := newBlaster(s.near.host, s.far.host, s.target, m.Size, m.Fragment)
 	if err != nil {
-		return err
+		return load, err
 	}
 	defer b.close()
 	const guess = 40_000
-	key := bench.Sample{Regime: sample.Regime, Measure: m.Name, Party: sample.Party}
-	earlier := r.best(key)
 	search := bench.NewSearch(guess, false)
-	if earlier > 0 {
+	if earlier := r.best(*sample); earlier > 0 {
 		search = bench.NewSearch(earlier, true)
 	}
 	length := bench.TrialLength(r.options.Length)
@@ -187,31 +192,42 @@ func (r *runner) udp(ctx context.Context, s *sites, m bench.Measure, sample *ben
 		if !more {
 			break
 		}
-		t, err := b.try(rate, length)
-		if err != nil {
+		var t bench.Trial
+		meanwhile, err := during(func() (err error) {
+			t, err = b.try(rate, length)
 			return err
+		})
+		switch {
+		case err != nil:
+			return load, err
+		case ctx.Err() != nil:
+			return load, ctx.Err()
+		case meanwhile.Disturbed() && r.waited < r.options.Wait:
+			r.waited += length
+			if err := r.awaitQuiet(ctx); err != nil {
+				return load, err
+			}
+			continue
 		}
 		search.Handle(t)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+		load = load.Add(meanwhile)
 	}
 	rate, bound := search.Result()
 	if rate == 0 {
-		return fmt.Errorf("no rate without loss of more than %.1f %%", 100*bench.LossMax)
+		return load, fmt.Errorf("no rate without loss of more than %.1f %%", 100*bench.LossMax)
 	}
 	sample.Values[m.Name], sample.Values[m.Name+"-size"] = rate, float64(m.Size)
 	if bound {
 		sample.Values["sender_bound"] = 1
 	}
-	return nil
+	return load, nil
 }
 
-// best returns the highest rate that an earlier round has found.
-func (r *runner) best(key bench.Sample) (rate float64) {
+// best returns the highest rate that an earlier round has found for the same.
+func (r *runner) best(of bench.Sample) (rate float64) {
 	for _, s := range r.report.Samples {
-		if s.Regime == key.Regime && s.Measure == key.Measure && s.Party == key.Party {
-			rate = max(rate, s.Values[key.Measure])
+		if s.Regime == of.Regime && s.Measure == of.Measure && s.Party == of.Party {
+			rate = max(rate, s.Values[of.Measure])
 		}
 	}
 	return rate

@@ -12,10 +12,9 @@ import (
 var nebula = carrier{
 	name: "nebula", mtu: tunnelMTU, what: fmt.Sprintf("AES-256-GCM; buffers of %d MiB", buffer>>20),
 	programs: [][]string{{"nebula"}, {"nebula-cert"}},
-	get: "go install github.com/slackhq/nebula/cmd/nebula@v1.11.1 github.com/slackhq/nebula/cmd/nebula-cert@v1.11.1, " +
-		"or apt install nebula (1.6)",
-	version: []string{"nebula", "-version"},
-	open:    openNebula, patience: 15 * time.Second,
+	get:      howToGet("nebula"),
+	version:  []string{"nebula", "-version"},
+	open:     openNebula, patience: 15 * time.Second,
 }
 
 const nebulaConfig = `

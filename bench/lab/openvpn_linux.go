@@ -25,7 +25,7 @@ func openVPNWith(words string) carrier {
 	return carrier{
 		name: "openvpn", mtu: tunnelMTU, what: fmt.Sprintf("UDP; cipher %s, digest %s; buffers of %d MiB", cipher, auth, buffer>>20),
 		programs: [][]string{{"openvpn"}},
-		get:      "apt install openvpn (2.6 or later)",
+		get:      howToGet("openvpn"),
 		version:  []string{"openvpn", "--version"},
 		open: func(ctx context.Context, s *sites, program func(string) string) error {
 			options := []string{"--data-ciphers", cipher, "--cipher", cipher, "--auth", auth}

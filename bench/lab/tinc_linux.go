@@ -15,7 +15,7 @@ const tincMTU = 1432
 var tinc = carrier{
 	name: "tinc", mtu: tincMTU, what: "its default ciphers: AES-256-CBC, SHA-256 cut to 4 bytes (1.0)",
 	programs: [][]string{{"tincd"}},
-	get:      "apt install tinc",
+	get:      howToGet("tinc"),
 	version:  []string{"tincd", "--version"},
 	open:     openTinc, patience: 20 * time.Second,
 }

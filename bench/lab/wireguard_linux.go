@@ -17,7 +17,7 @@ import (
 var wireGuard = carrier{
 	name: "wireguard-go", mtu: tunnelMTU, what: "ChaCha20-Poly1305",
 	programs: [][]string{{"wireguard-go", "wireguard"}},
-	get:      "go install golang.zx2c4.com/wireguard@latest (it is called wireguard then), or apt install wireguard-go",
+	get:      howToGet("wireguard-go"),
 	version:  []string{"wireguard-go", "--version"},
 	open:     openWireGuard, patience: 10 * time.Second,
 }

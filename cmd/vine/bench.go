@@ -2,19 +2,21 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/vine-mesh/vine/bench"
-	"github.com/vine-mesh/vine/bench/cost"
 	"github.com/vine-mesh/vine/bench/lab"
 )
 
@@ -26,7 +28,7 @@ type bencher struct {
 	seconds         float64
 	rounds          int
 	quick, markdown bool
-	plot            string
+	plot, from      string
 	tables          []string
 	wait            time.Duration
 }
@@ -53,17 +55,14 @@ Regimes of the wires (--regimes, default unlimited,nic,gigabit):
 Measures (--measures, default all):
 ` + measuresHelp() + `
 Peers (--peers, default those that are installed; none):
-  wireguard-go  go install golang.zx2c4.com/wireguard@latest, or apt install wireguard-go
-  nebula        go install github.com/slackhq/nebula/cmd/nebula@v1.11.1 and .../nebula-cert@v1.11.1, or apt
-  tinc          apt install tinc
-  openvpn       apt install openvpn (2.6)
-They are looked for in the PATH and where go install puts programs. Every flow runs "reno".
+` + peersHelp() + `They are looked for in the PATH and where go install puts programs. Every flow runs "reno".
 
 Tables and figures of the dissertation (--table):
 ` + tablesHelp() + `
 It needs iproute2, ethtool, iperf3, ping and, for loss, nft. Interrupted, it prints what it has.`,
 		Example: `  vine bench --quick                                      a first impression, in half a minute
   vine bench --rounds 5 --seconds 10 --json > run.json    the whole, in hours
+  vine bench --from run.json --plot run.svg
   vine bench --regimes nic --measures tcp-1,udp-64 --peers wireguard-go --plot run.svg
   vine bench --table 4-1,4-6
   vine bench --peers none --build old=/tmp/vine-of-yesterday --measures tcp-1,udp-64,rtt-idle`,
@@ -81,6 +80,7 @@ It needs iproute2, ethtool, iperf3, ping and, for loss, nft. Interrupted, it pri
 	f.BoolVar(&b.quick, "quick", false, "one round of one second, of few measures in one regime, unless said otherwise")
 	f.BoolVar(&b.markdown, "markdown", false, "print Markdown")
 	list(f, &b.tables, "table", "`NUMBERS` of tables and figures of the dissertation to measure again, instead", parseOf("table", tableNames()))
+	f.StringVar(&b.from, "from", "", "measure nothing: show what an earlier run has printed with --json into `FILE`")
 	f.StringVar(&b.plot, "plot", "", "draw the figures into an SVG `FILE`")
 	return c
 }
@@ -118,7 +118,19 @@ func measureOptions() (names []string) {
 	return names
 }
 
-func peerNames() []string { return []string{"wireguard-go", "nebula", "tinc", "openvpn"} }
+func peersHelp() (text string) {
+	for _, p := range lab.Known {
+		text += fmt.Sprintf("  %-12s  %s\n", p.Name, p.Get)
+	}
+	return text
+}
+
+func peerNames() (names []string) {
+	for _, p := range lab.Known {
+		names = append(names, p.Name)
+	}
+	return names
+}
 
 // parseOf returns a parser of a word out of some.
 func parseOf[T ~string](what string, known []T) func(string) (T, error) {
@@ -182,16 +194,26 @@ func (b *bencher) options(f *pflag.FlagSet) (o bench.Options, builds map[string]
 }
 
 func (b *bencher) run(ctx context.Context, e *Env, f *pflag.FlagSet) error {
+	// A terminal that is closed, or `| head`, ends it like Ctrl-C: there is something to take down.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP, syscall.SIGPIPE)
+	defer stop()
+	if b.from != "" {
+		report, err := readReport(b.from)
+		if err != nil {
+			return err
+		}
+		return b.print(e, report)
+	}
 	o, builds, err := b.options(f)
 	if err != nil {
 		return err
 	}
-	if err := o.Check(); err != nil {
-		return usage("%w", err)
-	}
 	if len(b.tables) > 0 {
 		if len(b.regimes)+len(b.measures)+len(b.peers)+len(b.builds) > 0 || b.plot != "" {
 			return usage("--table says itself what is measured, and is not drawn")
+		}
+		if err := o.Check(); err != nil {
+			return usage("%w", err)
 		}
 		return b.reproduce(ctx, e, o, builds)
 	}
@@ -207,6 +229,9 @@ func (b *bencher) run(ctx context.Context, e *Env, f *pflag.FlagSet) error {
 		}
 	default:
 		o.Parties = append(o.Parties, b.peers...)
+	}
+	if err := o.Check(); err != nil {
+		return usage("%w", err)
 	}
 	stages := bench.Plan(o)
 	if err := benchFault(lab.Check(stages)); err != nil {
@@ -230,98 +255,20 @@ func (b *bencher) run(ctx context.Context, e *Env, f *pflag.FlagSet) error {
 	return nil
 }
 
-func tableNames() (names []string) {
-	for _, r := range bench.Reproductions {
-		names = append(names, r.Name)
+// readReport reads what print has printed with --json.
+func readReport(path string) (r bench.Report, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return r, err
 	}
-	for _, r := range cost.Reproductions {
-		names = append(names, r.Name)
+	var saved struct {
+		Report *bench.Report `json:"report"`
 	}
-	return names
+	if err := json.Unmarshal(text, &saved); err != nil || saved.Report == nil {
+		return r, fmt.Errorf("%s is not what `vine bench --json` prints: %v", path, err)
+	}
+	return *saved.Report, nil
 }
-
-func tablesHelp() (text string) {
-	for _, r := range bench.Reproductions {
-		text += fmt.Sprintf("  %-5s  %s\n", r.Name, r.Title)
-	}
-	for _, r := range cost.Reproductions {
-		text += fmt.Sprintf("  %-5s  %s\n", r.Name, r.Title)
-	}
-	return text
-}
-
-// reproduce makes the tables asked for, one after the other, and prints each when it is made.
-func (b *bencher) reproduce(ctx context.Context, e *Env, o bench.Options, builds map[string]string) error {
-	var made []document
-	failures := false
-	for _, name := range b.tables {
-		t, r, err := b.table(ctx, e, name, o, builds)
-		if r != nil {
-			_, failed := r.Disturbed()
-			failures = failures || failed > 0 || len(r.Missing) > 0
-		}
-		switch {
-		case err != nil:
-			return err
-		case e.json:
-			made = append(made, document{"name": name, "title": t.Title, "head": t.Head, "rows": t.Rows, "notes": t.Notes, "report": r})
-		case b.markdown:
-			fmt.Fprintln(e.Stdout, t.Markdown())
-		default:
-			fmt.Fprintln(e.Stdout, t.Text())
-		}
-	}
-	if e.json {
-		if err := e.printJSON(document{"tables": made}); err != nil {
-			return err
-		}
-	}
-	if failures {
-		return errors.New("not everything could be measured")
-	}
-	return nil
-}
-
-// table makes one table, with the report that it was made of, if runs were needed.
-func (b *bencher) table(ctx context.Context, e *Env, name string, o bench.Options, builds map[string]string) (t bench.Table, r *bench.Report, err error) {
-	command := fmt.Sprintf("vine bench --table %s --seconds %v --rounds %d", name, b.seconds, o.Rounds)
-	for _, c := range cost.Reproductions {
-		if c.Name == name {
-			e.say("%s", c.Title)
-			// A cell is a run that needs no warming up.
-			t, err = c.Table(ctx, o.Length/cellsPerRun)
-			t.Title = c.Title
-			t.Notes = append(t.Notes, "`"+command+"`")
-			return t, nil, err
-		}
-	}
-	for _, p := range bench.Reproductions {
-		if p.Name != name {
-			continue
-		}
-		var report bench.Report
-		if p.Plan != nil {
-			stages := p.Plan(o.Rounds)
-			o.Parties = bench.PartiesOf(stages)
-			report, err = lab.Run(ctx, o, stages, builds, func(line string) { e.say("%s", line) })
-			if err != nil {
-				return t, &report, benchFault(err)
-			}
-			report.Command, r = command, &report
-		}
-		t = p.Table(report)
-		t.Title = p.Title
-		if r != nil {
-			t.Notes = append(t.Notes, r.Preface()...)
-		} else {
-			t.Notes = append(t.Notes, "`"+command+"`")
-		}
-	}
-	return t, r, nil
-}
-
-// cellsPerRun is how many cells of a table of package cost take as long as one run of traffic.
-const cellsPerRun = 20
 
 // print prints the report in the form asked for, and draws it.
 func (b *bencher) print(e *Env, r bench.Report) error {
