@@ -226,7 +226,9 @@ func (n *Node) write(dgs []underlay.Datagram) {
 // hop takes note of how relay datagrams are exchanged with a router.
 func (l *loop) hop(a transport.Hop) {
 	p := l.peerOf(a.Router)
-	p.hop, p.hopIndex = a.Sender, a.Index
+	if a.Sender != nil {
+		p.hop, p.hopIndex = a.Sender, a.Index
+	}
 	l.hops[a.Index] = hop{router: a.Router, receiver: a.Receiver, used: p.got, served: p.served, missed: p.missed}
 	l.publishPeers()
 }

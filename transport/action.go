@@ -146,7 +146,7 @@ type Listening struct {
 }
 
 // Hop says how relay datagrams are exchanged with a router from now on: those to it are sealed with
-// Sender, in place of an earlier one; those that carry Index must open with Receiver.
+// Sender, in place of an earlier one, or go on with that one if Sender is nil; those that carry Index must open with Receiver.
 type Hop struct {
 	Router   tables.RouterID
 	Index    uint32

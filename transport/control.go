@@ -61,6 +61,9 @@ func (l *Links) onControl(now time.Time, from netip.AddrPort, datagram []byte) {
 	l.touch(k)
 	if !s.proven {
 		s.proven = true
+		if s == c.session && s.Initiator {
+			l.emitHop(s)
+		}
 		l.foundRelay(now, k.router)
 	}
 	l.frames(now, c, s, from, plain)

@@ -161,11 +161,21 @@ func (l *Links) promote(now time.Time, k *link, s *session, endpoint netip.AddrP
 	} else {
 		k.conn.ping(now) // how long an answer takes must be known before one is missed
 	}
-	sender, receiver := s.Hop()
-	l.emit(Hop{Router: k.router, Index: s.Local, Sender: sender, Receiver: receiver})
-	s.hop = true
+	l.emitHop(s)
 	s.grant(now, l, k.vns)
 	l.touch(k)
+}
+
+// emitHop says how relay datagrams go in a session. The initiator uses it for sending only when a packet came in it: until
+// then the peer may not have made its end, and would drop what we relay.
+func (l *Links) emitHop(s *session) {
+	h := Hop{Router: s.link.router, Index: s.Local}
+	h.Sender, h.Receiver = s.Hop()
+	if s.Initiator && !s.proven {
+		h.Sender = nil
+	}
+	l.emit(h)
+	s.hop = true
 }
 
 // offerKnown makes the paths that are known of a router ways of its new connection.

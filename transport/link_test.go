@@ -279,6 +279,23 @@ func TestRekeyLosesNothing(t *testing.T) {
 	}
 }
 
+// TestHopEndIsThere: whenever the keys of a link change, either side sends relay datagrams in the new session only when the other
+// takes them. The initiator knows that it is there sooner than that.
+func TestHopEndIsThere(t *testing.T) {
+	w := newWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	w.connect(a, b, 7)
+	for range 600 {
+		a.data(2, 7, "x")
+		w.run(time.Second)
+	}
+	for _, h := range w.nodes {
+		if slices.Contains(h.hopSends, false) || len(h.hopSends) != h.rekeys+1 || h.rekeys < 3 {
+			t.Errorf("%v: %d changes of keys, sent to ends that were there: %v", h.id, h.rekeys, h.hopSends)
+		}
+	}
+}
+
 func TestRekeyUnderLoss(t *testing.T) {
 	w := newWorld(t, 2)
 	a, b := w.nodes[0], w.nodes[1]

@@ -99,6 +99,7 @@ type host struct {
 	sentTo    map[netip.AddrPort]int // bytes
 
 	hops       map[uint32]bool
+	hopSends   []bool // for each sender of a hop: its other end was there
 	unanswered []tables.RouterID
 	degraded   []tables.RouterID
 	relays     []Relays
@@ -271,6 +272,9 @@ func (h *host) do(actions []Action) {
 			h.observed = append(h.observed, a)
 		case Hop:
 			h.hops[a.Index] = true
+			if a.Sender != nil {
+				h.hopSends = append(h.hopSends, h.w.nodes[a.Router-1].hops[h.links.links[a.Router].conn.session.Remote])
+			}
 		case HopGone:
 			if !h.hops[a.Index] {
 				t.Fatalf("hop %#x ends twice", a.Index)

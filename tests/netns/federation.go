@@ -140,6 +140,7 @@ func (f *Federation) AddSite(t testing.TB, o SiteOption) *Site {
 	default:
 		s.place(t, n)
 	}
+	s.SetWall(t, 0)
 	s.LAN = netnstest.NewLAN(t, s.Namespace, "lan0", n, max(o.Hosts, 1))
 	tables := o.Tables
 	if tables == "" {
@@ -199,6 +200,9 @@ func (s *Site) Socket() string     { return filepath.Join(s.dir, "vine.sock") }
 // Binary is the command under test.
 func (f *Federation) Binary() string { return f.bin }
 
+// Use makes another binary the command, for every process that is started from now on.
+func (f *Federation) Use(bin string) { f.bin = bin }
+
 // Dir is a directory for the test's own files at the site.
 func (s *Site) Dir() string { return s.dir }
 
@@ -214,6 +218,7 @@ func (s *Site) command(words ...string) []string {
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"} {
 		all = append(all, "-u", name, "-u", strings.ToLower(name))
 	}
+	all = append(all, WallClockEnv+"="+s.wall())
 	all = append(all, s.Env...)
 	all = append(all, s.F.bin, "--config", s.ConfigPath(), "--socket", s.Socket())
 	return append(all, words...)

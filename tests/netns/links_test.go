@@ -52,7 +52,12 @@ type relayedPair struct {
 // relayed makes the pair, with a ping between the first hosts.
 func relayed(t *testing.T) *relayedPair {
 	t.Helper()
-	f := netns.New(t)
+	return relayedIn(t, netns.New(t))
+}
+
+// relayedIn is relayed in a federation that has no site yet.
+func relayedIn(t *testing.T, f *netns.Federation) *relayedPair {
+	t.Helper()
 	p := &relayedPair{f: f, queues: map[string]netns.QueueVR{}}
 	for range 2 {
 		s := enrol(t, f, netns.SiteOption{Tables: netns.Streams})
@@ -74,6 +79,23 @@ func relayed(t *testing.T) *relayedPair {
 	}
 	netns.AwaitPing(t, p.a.LAN.Hosts[0], p.b.Addr4(t, 0), 60*time.Second)
 	return p
+}
+
+// straight puts the second hosts of the pair and a host of each queue-VR into one VN: between a limited site and a public one
+// packets go straight.
+func (p *relayedPair) straight(t *testing.T) {
+	t.Helper()
+	hosts := []string{p.a.Addr4(t, 1).String(), p.b.Addr4(t, 1).String()}
+	for _, q := range p.queues {
+		hosts = append(hosts, q.Addr4(t, 0).String())
+	}
+	createVN(t, p.f, "straight", hosts...)
+	for _, q := range p.queues {
+		q.SetUpHost(t, 0, q.Addr4(t, 0))
+		for _, s := range []*netns.Site{p.a, p.b} {
+			netns.AwaitPing(t, s.LAN.Hosts[1], q.Addr4(t, 0), 30*time.Second)
+		}
+	}
 }
 
 // via returns the queue-VR that the pair uses now, seen by the first site; "" if it is none.
