@@ -114,7 +114,8 @@ func newSendLane(n *Node, at int) *sendLane {
 type sealer struct {
 	n     *Node
 	out   []underlay.Datagram
-	used  int // out[:used] is to be sent
+	used  int  // out[:used] is to be sent
+	hint  bool // the control loop is to be told when that is done
 	cut   segment.Cutter
 	frags [][]byte // room for the IP fragments of one packet
 }
@@ -266,7 +267,7 @@ func (l *sealer) run(peer *sendPeer, index uint32, d forward.Decision, p capture
 func (l *sealer) mark(peer *sendPeer) {
 	if !peer.used.Load() {
 		peer.used.Store(true)
-		l.n.hint()
+		l.hint = true
 	}
 }
 
@@ -367,24 +368,22 @@ func (l *sealer) split(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byt
 }
 
 func (l *sealer) flush() {
-	if l.used == 0 {
-		return
+	if l.used > 0 {
+		l.n.write(l.out[:l.used])
+		l.n.sent.Add(uint64(l.used))
+		l.used = 0
 	}
-	l.n.write(l.out[:l.used])
-	l.n.sent.Add(uint64(l.used))
-	l.used = 0
+	if l.hint { // which wakes a thread: packets go first
+		l.hint = false
+		l.n.hint()
+	}
 }
 
 // receiveLane reads a socket: data is opened, checked and injected; what is to be relayed goes on; gossip is
 // opened and handed on; what passes the gate goes to the control loop; all else is dropped, counted,
 // without an answer. It runs until the socket is closed.
 func (n *Node) receiveLane(socket underlay.Socket) error {
-	count, size := underlay.BatchMax, packetMax
-	if socket == n.socket && n.many {
-		count, size = manyBatch, underlay.OffloadBytes
-	}
-	lane := newReceiveLane(n, newDatagrams(count, size))
-	lane.streams = socket != n.socket
+	lane := newSocketLane(n, socket)
 	for {
 		count, err := socket.ReadBatch(lane.in)
 		if err != nil {
@@ -393,15 +392,32 @@ func (n *Node) receiveLane(socket underlay.Socket) error {
 			}
 			return err
 		}
-		lane.take(count)
-		for lane.run.Unfinished() { // most often its rest is right behind
-			if count, err = socket.TryReadBatch(lane.in); count == 0 || err != nil {
-				break
-			}
-			lane.take(count)
-		}
-		lane.flush()
+		lane.finish(socket, count)
 	}
+}
+
+// newSocketLane returns the receive lane of a socket.
+func newSocketLane(n *Node, socket underlay.Socket) *receiveLane {
+	count, size := underlay.BatchMax, packetMax
+	if socket == n.socket && n.many {
+		count, size = manyBatch, underlay.OffloadBytes
+	}
+	l := newReceiveLane(n, newDatagrams(count, size))
+	l.streams = socket != n.socket
+	return l
+}
+
+// finish takes a batch of count elements, and what more there is of a run that it ends in, and injects what was in them.
+func (l *receiveLane) finish(socket underlay.Socket, count int) {
+	l.take(count)
+	for l.run.Unfinished() { // most often its rest is right behind
+		count, err := socket.TryReadBatch(l.in)
+		if count == 0 || err != nil {
+			break
+		}
+		l.take(count)
+	}
+	l.flush()
 }
 
 // Lanes of several sockets take turns, batch by batch (Node.receiving): replay windows, the joiner and

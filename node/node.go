@@ -295,9 +295,14 @@ func (n *Node) Run(ctx context.Context) error {
 	n.serve(ctx, g)
 	g.Go(func() error { return n.loop.run(lower) })
 	g.Go(n.loop.clerk.run)
-	g.Go(func() error { return n.receiveLane(n.socket) })
 	g.Go(func() error { return n.held.relayPump(lower) })
-	for at := range n.attachments {
+	duplex, simplex := newDuplexLane(n)
+	if duplex != nil {
+		g.Go(duplex.run)
+	} else {
+		g.Go(func() error { return n.receiveLane(n.socket) })
+	}
+	for _, at := range simplex {
 		g.Go(func() error { return n.sendLane(at) })
 	}
 	g.Go(func() error {

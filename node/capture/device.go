@@ -1,6 +1,9 @@
 package capture
 
-import "github.com/vine-mesh/vine/node/segment"
+import (
+	"github.com/vine-mesh/vine/internal/poll"
+	"github.com/vine-mesh/vine/node/segment"
+)
 
 // A Packet is an IP packet, the header first, or a super-packet that stands for several.
 type Packet = segment.Packet
@@ -69,4 +72,13 @@ type Device interface {
 	// device's last goroutine has ended, if it has any. The second and later calls do nothing and
 	// return nil.
 	Close() error
+}
+
+// A Pollable is a Device behind one descriptor, which a lane can wait for together with others.
+type Pollable interface {
+	Device
+	// TryReadBatch is ReadBatch that does not wait: it returns 0, nil when nothing is there.
+	TryReadBatch(bufs [][]byte, pkts []Packet) (n int, err error)
+	// FD returns the descriptor. It belongs to the device.
+	FD() *poll.FD
 }

@@ -100,7 +100,7 @@ func TestFullSendBuffer(t *testing.T) {
 		}
 		defer s.Close()
 		u := s.(*UDP)
-		u.raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 8192) })
+		u.fd.Use(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 8192) })
 		var dgs []Datagram
 		for range BatchMax {
 			dgs = append(dgs, Datagram{Buf: make([]byte, 1400), N: 1400, Addr: s.LocalAddr()})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -32,8 +33,8 @@ func (s *UDP) receiveCoalesced() error {
 	var err error
 	// Before the option: a message that comes coalesced must be read as such.
 	s.coalesce.Store(true)
-	if e := s.raw.Control(func(fd uintptr) { err = s.kernel.setsockopt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1) }); e != nil {
-		err = e
+	if !s.fd.Use(func(fd uintptr) { err = s.kernel.setsockopt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1) }) {
+		err = net.ErrClosed
 	}
 	if err != nil {
 		s.coalesce.Store(false)
@@ -93,7 +94,7 @@ func trialSocket(k *kernel) (*UDP, error) {
 	}
 	u := s.(*UDP)
 	u.kernel = k
-	return u, u.conn.SetReadDeadline(time.Now().Add(trialPatience))
+	return u, u.fd.SetReadDeadline(time.Now().Add(trialPatience))
 }
 
 // trial sends a run and checks that it arrives, whole and in order.

@@ -46,7 +46,7 @@ func equal(n, length int) []int { return slices.Repeat([]int{length}, n) }
 // arrive reads until n datagrams have come, checks that they are dgs, and returns how many elements they came in.
 func arrive(t *testing.T, s *UDP, dgs []Datagram) (elements int) {
 	t.Helper()
-	if err := s.conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := s.fd.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	in := make([]Datagram, 8)
@@ -208,7 +208,7 @@ func TestKernelRefuses(t *testing.T) {
 		} {
 			k := newCounting(0)
 			a, b := offloading(t, &k.kernel), offloading(t, nil)
-			a.raw.Control(func(fd uintptr) {
+			a.fd.Use(func(fd uintptr) {
 				if err := unix.SetsockoptInt(int(fd), tt.level, tt.option, tt.value); err != nil {
 					t.Error(err)
 				}
@@ -248,7 +248,7 @@ func TestFullSendBufferOffloading(t *testing.T) {
 		defer s.Close()
 		u := s.(*UDP)
 		u.segments.Store(true) // the trial takes its time on this line
-		u.raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 8192) })
+		u.fd.Use(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 8192) })
 		dgs := run(u.local, append(append(equal(10, 1400), 9), append(equal(10, 1400), equal(30, 1300)...)...)...)
 		n, err := u.WriteBatch(dgs)
 		if c := u.Counters(); err != nil || n == 0 || n == len(dgs) || c.NoBuffer != uint64(len(dgs)-n) || c.Sent != uint64(n) {

@@ -15,7 +15,6 @@ const bufferBytes = 7 << 20
 
 // A UDP is a Socket on a UDP port. ListenUDP makes it; the zero value is of no use.
 type UDP struct {
-	conn    *net.UDPConn
 	local   netip.AddrPort
 	family  family
 	granted Settings
@@ -99,8 +98,8 @@ func listen(network string, addr netip.AddrPort, f family) (Socket, error) {
 	}
 	conn := pc.(*net.UDPConn)
 	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
-	s := &UDP{conn: conn, family: f, local: netip.AddrPortFrom(local.Addr().Unmap(), local.Port())}
-	if err := s.open(); err != nil {
+	s := &UDP{family: f, local: netip.AddrPortFrom(local.Addr().Unmap(), local.Port())}
+	if err := s.open(conn); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("listen udp %v: %w", addr, err)
 	}
@@ -130,8 +129,7 @@ func (s *UDP) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
-	// net.UDPConn.Close wakes the waiting calls and returns when the last one has let go of the descriptor.
-	return s.conn.Close()
+	return s.shut()
 }
 
 // result is what a call that ended with err returns: net.ErrClosed alone once the socket is closed.

@@ -3,12 +3,15 @@ package underlay
 import (
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"sync/atomic"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vine-mesh/vine/internal/poll"
 )
 
 // idleBatches is how many batches are kept for reuse: the reader's and those of a lane and the control
@@ -20,7 +23,7 @@ const idleBatches = 4
 // The kernel calls are made here rather than through golang.org/x/net, whose ReadBatch allocates the
 // source address of every packet.
 type platform struct {
-	raw      syscall.RawConn
+	fd       *poll.FD
 	kernel   *kernel
 	readers  chan *incoming // idle batches; never waited on
 	writers  chan *outgoing
@@ -67,16 +70,31 @@ type control struct {
 	_    [4]byte
 }
 
-func (s *UDP) open() error {
-	raw, err := s.conn.SyscallConn()
+// open takes the socket away from the standard library, whose poller would be woken for each datagram that has left: see
+// package poll.
+func (s *UDP) open(conn *net.UDPConn) error {
+	raw, err := conn.SyscallConn()
 	if err != nil {
 		return err
 	}
-	s.raw, s.kernel = raw, &theKernel
+	fd := -1
+	if e := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); e != nil {
+		return e
+	}
+	if err != nil {
+		return os.NewSyscallError("dup", err)
+	}
+	s.fd, s.kernel = poll.New(fd), &theKernel
 	s.readers = make(chan *incoming, idleBatches)
 	s.writers = make(chan *outgoing, idleBatches)
-	return raw.Control(s.setOptions)
+	s.fd.Use(s.setOptions)
+	return conn.Close()
 }
+
+// FD returns the descriptor, for a lane that waits for several. It belongs to s.
+func (s *UDP) FD() *poll.FD { return s.fd }
+
+func (s *UDP) shut() error { return s.fd.Close() }
 
 // take returns an idle batch, or a new one.
 func take[B any](idle chan *B, make func() *B) *B {

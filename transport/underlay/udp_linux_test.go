@@ -56,7 +56,7 @@ func TestProbing(t *testing.T) {
 			t.Logf("%s: the system refuses IP_PMTUDISC_PROBE", bind)
 			continue
 		}
-		u.raw.Control(func(fd uintptr) {
+		u.fd.Use(func(fd uintptr) {
 			if got, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER); err != nil || got != unix.IP_PMTUDISC_PROBE {
 				t.Errorf("%s: IP_MTU_DISCOVER = %d, %v", bind, got, err)
 			}
@@ -79,7 +79,7 @@ func TestErrorsOnReadAreNotFatal(t *testing.T) {
 	}
 	defer s.Close()
 	u := s.(*UDP)
-	u.raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1) })
+	u.fd.Use(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1) })
 	if err != nil {
 		t.Skip(err)
 	}

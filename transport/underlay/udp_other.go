@@ -13,11 +13,13 @@ import (
 // sendWaitMax bounds how long WriteBatch waits for room in a full send buffer.
 const sendWaitMax = 20 * time.Millisecond
 
-// platform is empty: outside Linux a call moves one datagram with the standard library, and DF is
-// left to the system.
-type platform struct{}
+// platform is the standard library's socket: outside Linux a call moves one datagram, and DF is left to the system.
+type platform struct {
+	conn *net.UDPConn
+}
 
-func (s *UDP) open() error {
+func (s *UDP) open(conn *net.UDPConn) error {
+	s.conn = conn
 	if s.conn.SetReadBuffer(bufferBytes) == nil {
 		s.granted.ReceiveBytes = bufferBytes
 	}
@@ -26,6 +28,10 @@ func (s *UDP) open() error {
 	}
 	return nil
 }
+
+// shut closes the socket. Close of the standard library wakes the waiting calls and returns when the last one has let go of
+// the descriptor.
+func (s *UDP) shut() error { return s.conn.Close() }
 
 // readErrorsMax is how many errors in a row ReadBatch takes for what ICMP said about earlier packets.
 // Each is reported once, so a longer row means that the socket is broken.

@@ -2,6 +2,7 @@ package underlay
 
 import (
 	"encoding/binary"
+	"net"
 	"os"
 	"unsafe"
 
@@ -12,11 +13,13 @@ import (
 // caller's buffers. It is used by one call at a time.
 type incoming struct {
 	socket *UDP
-	try    bool // not to wait
-	count  int  // messages asked for
+	count  int // messages asked for
 	came   int
 	err    error
-	read   func(fd uintptr) bool // fill, bound once: a closure per call would be an allocation
+
+	// fill and read, bound once: a closure per call would be an allocation.
+	tryRead func(fd uintptr)
+	read    func() bool
 
 	hdrs     [BatchMax]mmsghdr
 	names    [BatchMax]unix.RawSockaddrInet6 // holds a RawSockaddrInet4 too
@@ -26,7 +29,7 @@ type incoming struct {
 
 func (s *UDP) newIncoming() *incoming {
 	b := &incoming{socket: s}
-	b.read = b.fill
+	b.tryRead, b.read = b.fill, b.done
 	for i := range b.hdrs {
 		h := &b.hdrs[i].hdr
 		h.Name = (*byte)(unsafe.Pointer(&b.names[i]))
@@ -51,12 +54,14 @@ func (s *UDP) readBatch(dgs []Datagram, try bool) (int, error) {
 		clear(b.iovs[:b.count]) // the caller's buffers are the caller's again
 		give(s.readers, b)
 	}()
-	b.try, b.count, b.came, b.err = try, min(len(dgs), BatchMax), 0, nil
+	b.count, b.came, b.err = min(len(dgs), BatchMax), 0, nil
 	for i := range b.count {
 		b.iovs[i].Base = unsafe.SliceData(dgs[i].Buf)
 		b.iovs[i].SetLen(len(dgs[i].Buf))
 	}
-	if err := s.raw.Read(b.read); err != nil {
+	if try {
+		b.done()
+	} else if err := s.fd.Read(b.read); err != nil {
 		return 0, s.result("read", err)
 	}
 	if b.err != nil {
@@ -94,8 +99,16 @@ func (c *control) segment(length, n int) int {
 	return size
 }
 
-// fill is called by the poller with the descriptor; false means "wait until readable".
-func (b *incoming) fill(fd uintptr) bool {
+// done reads, and reports whether there is something to tell the caller.
+func (b *incoming) done() bool {
+	if !b.socket.fd.Use(b.tryRead) {
+		b.err = net.ErrClosed
+	}
+	return b.came > 0 || b.err != nil
+}
+
+// fill takes what is there.
+func (b *incoming) fill(fd uintptr) {
 	coalesce := b.socket.coalesce.Load()
 	for {
 		for i := range b.count { // the kernel overwrites all of it
@@ -111,17 +124,17 @@ func (b *incoming) fill(fd uintptr) bool {
 		switch errno {
 		case 0:
 			b.came = n
-			return true
+			return
 		case unix.EINTR:
 		case unix.EAGAIN:
-			return b.try
+			return
 		case unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EMSGSIZE, unix.EHOSTDOWN,
 			unix.ENETDOWN, unix.EPROTO, unix.ENOPROTOOPT, unix.EACCES, unix.EOPNOTSUPP:
 			// What ICMP said about something sent before. The kernel has cleared it by reporting it.
 			b.socket.counts.readErrors.Add(1)
 		default:
 			b.err = os.NewSyscallError("recvmmsg", errno)
-			return true
+			return
 		}
 	}
 }

@@ -2,7 +2,7 @@ package underlay
 
 import (
 	"encoding/binary"
-	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"syscall"
@@ -36,9 +36,7 @@ type outgoing struct {
 	again  bool // the send buffer is full
 	err    error
 
-	// The functions that RawConn is given, bound once, for a closure per call would be an allocation.
-	try  func(fd uintptr)
-	wait func(fd uintptr) bool
+	try func(fd uintptr) // write, bound once, for a closure per call would be an allocation
 
 	hdrs     [writeMax]mmsghdr
 	messages [writeMax]message
@@ -57,7 +55,7 @@ type message struct {
 
 func (s *UDP) newOutgoing() *outgoing {
 	b := &outgoing{socket: s}
-	b.try, b.wait = b.write, b.writeOrWait
+	b.try = b.write
 	return b
 }
 
@@ -84,19 +82,7 @@ func (s *UDP) writeSome(dgs []Datagram) (int, error) {
 	}()
 	b.packed, b.count, b.next, b.sent, b.again, b.err = 0, 0, 0, 0, false, nil
 	b.pack(dgs)
-	// Control looks at no deadline, so one that another writer left behind does no harm here.
-	err := s.raw.Control(b.try)
-	if err == nil && b.again {
-		if err = s.conn.SetWriteDeadline(time.Now().Add(sendWaitMax)); err == nil {
-			err = s.raw.Write(b.wait)
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = nil
-			for _, m := range b.messages[b.next:b.count] {
-				s.counts.noBuffer.Add(uint64(m.datagrams))
-			}
-		}
-	}
+	err := s.push(b)
 	s.counts.sent.Add(uint64(b.sent))
 	if err == nil {
 		err = b.err
@@ -105,6 +91,27 @@ func (s *UDP) writeSome(dgs []Datagram) (int, error) {
 		return b.sent, s.result("write", err)
 	}
 	return b.sent, nil
+}
+
+// push writes the messages, and waits for room if there is none.
+func (s *UDP) push(b *outgoing) error {
+	for until := (time.Time{}); ; {
+		if !s.fd.Use(b.try) {
+			return net.ErrClosed
+		}
+		if !b.again {
+			return nil
+		}
+		if until.IsZero() {
+			until = time.Now().Add(sendWaitMax)
+		}
+		if !s.fd.WaitWritable(time.Until(until)) {
+			for _, m := range b.messages[b.next:b.count] {
+				s.counts.noBuffer.Add(uint64(m.datagrams))
+			}
+			return nil
+		}
+	}
 }
 
 // pack makes messages of the datagrams.
@@ -209,12 +216,6 @@ func (b *outgoing) write(fd uintptr) {
 			b.next++
 		}
 	}
-}
-
-// writeOrWait is write for the poller; false means "wait until writable".
-func (b *outgoing) writeOrWait(fd uintptr) bool {
-	b.write(fd)
-	return !b.again
 }
 
 // part makes the next message, which the kernel has refused, one message for each datagram.

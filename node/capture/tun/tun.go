@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync/atomic"
-	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vine-mesh/vine/internal/poll"
 	"github.com/vine-mesh/vine/node/capture"
 	"github.com/vine-mesh/vine/node/segment"
 )
@@ -34,9 +34,7 @@ const mtuMax = 65535
 type Device struct {
 	name    string
 	mtu     int
-	file    *os.File
-	raw     syscall.RawConn
-	closed  atomic.Bool
+	fd      *poll.FD
 	clipped atomic.Uint64
 
 	reader reader
@@ -64,7 +62,7 @@ func Open(name string, mtu int) (*Device, error) {
 	}
 	d.mtu = mtu
 	if err := setMTU(d.name, mtu); err != nil {
-		_ = d.file.Close()
+		_ = d.fd.Close()
 		return nil, fmt.Errorf("open tun device %q: set MTU %d: %w", d.name, mtu, err)
 	}
 	return d, nil
@@ -94,15 +92,13 @@ func openOffloading(name string) (*Device, error) {
 		return nil, err
 	}
 	set := func(flags int) (err error) {
-		if e := d.raw.Control(func(fd uintptr) { err = unix.IoctlSetInt(int(fd), unix.TUNSETOFFLOAD, flags) }); e != nil {
-			return e
-		}
+		d.fd.Use(func(fd uintptr) { err = unix.IoctlSetInt(int(fd), unix.TUNSETOFFLOAD, flags) })
 		return err
 	}
 	if set(offloadAll) == nil || set(offloadTCP) == nil {
 		return d, nil
 	}
-	_ = d.file.Close()
+	_ = d.fd.Close()
 	return openWater(name)
 }
 
@@ -124,20 +120,15 @@ func openVnet(name string) (*Device, error) {
 		_ = unix.Close(fd)
 		return nil, err
 	}
-	file := os.NewFile(uintptr(fd), "/dev/net/tun")
-	raw, err := file.SyscallConn()
-	if err != nil {
-		_ = file.Close()
-		return nil, err
-	}
-	return newDevice(req.Name(), file, raw, true), nil
+	return newDevice(req.Name(), fd, true), nil
 }
 
-func newDevice(name string, file *os.File, raw syscall.RawConn, vnet bool) *Device {
-	d := &Device{name: name, file: file, raw: raw}
+func newDevice(name string, fd int, vnet bool) *Device {
+	d := &Device{name: name, fd: poll.New(fd)}
 	d.reader.vnet, d.writer.vnet = vnet, vnet
 	// The method values are made once: making one for each call would allocate.
-	d.reader.step, d.writer.step = d.reader.fill, d.writer.drain
+	d.reader.fill, d.reader.try = d.reader.take, func() bool { return d.tryRead() }
+	d.writer.drain = d.writer.put
 	return d
 }
 
@@ -172,38 +163,57 @@ func setMTU(name string, mtu int) error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFMTU, req)
 }
 
+// FD implements capture.Pollable.
+func (d *Device) FD() *poll.FD { return d.fd }
+
 // ReadBatch implements capture.Device. It takes at most readBytes or a little more, however many packets that are.
 func (d *Device) ReadBatch(bufs [][]byte, pkts []capture.Packet) (int, error) {
 	_ = bufs[0]
 	r := &d.reader
-	r.bufs, r.pkts = bufs, pkts
-	for {
-		r.n, r.err = 0, nil
-		err := d.raw.Read(r.step)
-		switch {
-		case d.closed.Load():
-			err = net.ErrClosed
-		case r.n > 0:
-			// An error behind the first packet shows again in the next call.
-			err = nil
-		case err == nil && r.err == nil:
-			continue // every packet was too long for its buffer
-		case err == nil:
-			err = fmt.Errorf("read from tun device %q: %w", d.name, r.err)
-		default:
-			err = fmt.Errorf("read from tun device %q: %w", d.name, err)
-		}
-		if r.clipped > 0 {
-			d.clipped.Add(r.clipped)
-			r.clipped = 0
-		}
-		n := r.n
-		r.bufs, r.pkts = nil, nil
-		if err != nil {
-			n = 0
-		}
-		return n, err
+	r.bufs, r.pkts, r.n, r.err = bufs, pkts, 0, nil
+	err := d.fd.Read(r.try)
+	if err == nil {
+		err = r.err
 	}
+	return d.read(err)
+}
+
+// TryReadBatch implements capture.Pollable.
+func (d *Device) TryReadBatch(bufs [][]byte, pkts []capture.Packet) (int, error) {
+	_ = bufs[0]
+	r := &d.reader
+	r.bufs, r.pkts, r.n, r.err = bufs, pkts, 0, nil
+	d.tryRead()
+	return d.read(r.err)
+}
+
+// tryRead reads what is there. It reports whether there is something to tell the caller.
+func (d *Device) tryRead() bool {
+	r := &d.reader
+	if !d.fd.Use(r.fill) {
+		r.n, r.err = 0, net.ErrClosed
+	}
+	if r.n > 0 {
+		r.err = nil // an error behind the first packet shows again in the next call
+	}
+	return r.n > 0 || r.err != nil
+}
+
+// read ends a call.
+func (d *Device) read(err error) (int, error) {
+	r := &d.reader
+	if r.clipped > 0 {
+		d.clipped.Add(r.clipped)
+		r.clipped = 0
+	}
+	r.bufs, r.pkts = nil, nil
+	switch {
+	case errors.Is(err, net.ErrClosed):
+		return 0, net.ErrClosed
+	case err != nil:
+		return 0, fmt.Errorf("read from tun device %q: %w", d.name, err)
+	}
+	return r.n, nil
 }
 
 // readBytes bounds what one ReadBatch takes: more would fall out of the cache before it is sealed.
@@ -211,7 +221,8 @@ const readBytes = 256 << 10
 
 // A reader is the state of one ReadBatch call, kept in the Device so that it needs no allocation.
 type reader struct {
-	step    func(fd uintptr) bool
+	fill    func(fd uintptr)
+	try     func() bool
 	vnet    bool
 	header  [segment.VnetLen]byte
 	vector  [2]unix.Iovec
@@ -222,9 +233,8 @@ type reader struct {
 	err     error
 }
 
-// fill reads until the buffers are full, enough was read or nothing waits. It reports false, which makes the
-// runtime wait for more, if it has come away with nothing.
-func (r *reader) fill(fd uintptr) bool {
+// take reads until the buffers are full, enough was read or nothing waits.
+func (r *reader) take(fd uintptr) {
 	for total := 0; r.n < len(r.bufs) && total < readBytes; {
 		b := r.bufs[r.n]
 		n, err := r.read(int(fd), b)
@@ -245,16 +255,15 @@ func (r *reader) fill(fd uintptr) bool {
 			total += n
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
-			return r.n > 0
+			return
 		default:
 			if err == nil {
 				err = unix.EIO // reading nothing: the device does not do this
 			}
 			r.err = err
-			return true
+			return
 		}
 	}
-	return true
 }
 
 // read reads one packet to b, and what the kernel says about it to r.header. It returns the packet's length.
@@ -304,23 +313,29 @@ func (d *Device) Clipped() uint64 { return d.clipped.Load() }
 func (d *Device) WriteBatch(pkts []capture.Packet) (int, error) {
 	w := &d.writer
 	w.pkts, w.done, w.n, w.err = pkts, 0, 0, nil
-	err := d.raw.Write(w.step)
+	for closed := false; w.done < len(pkts) && !closed; {
+		if closed = !d.fd.Use(w.drain); closed {
+			w.err = net.ErrClosed
+		} else if w.done < len(pkts) {
+			d.fd.WaitWritable(writeWait)
+		}
+	}
 	w.pkts = nil
 	switch {
-	case d.closed.Load():
-		return w.n, net.ErrClosed
-	case err == nil:
-		err = w.err
+	case w.err == net.ErrClosed:
+		return w.n, w.err
+	case w.err != nil:
+		return w.n, fmt.Errorf("write to tun device %q: %w", d.name, w.err)
 	}
-	if err != nil {
-		err = fmt.Errorf("write to tun device %q: %w", d.name, err)
-	}
-	return w.n, err
+	return w.n, nil
 }
+
+// writeWait is how long a write waits for room before it looks whether the device is still open.
+const writeWait = 20 * time.Millisecond
 
 // A writer is the state of one WriteBatch call, kept in the Device so that it needs no allocation.
 type writer struct {
-	step   func(fd uintptr) bool
+	drain  func(fd uintptr)
 	vnet   bool
 	broken [8]bool // kinds of super-packets (gso_type) that this kernel refuses though they are right
 	header [segment.VnetLen]byte
@@ -335,9 +350,8 @@ type writer struct {
 	refused  error  // of a finished packet
 }
 
-// drain writes all packets. It reports false, which makes the runtime wait, if the kernel has no
-// room at the moment.
-func (w *writer) drain(fd uintptr) bool {
+// put writes packets, all of them if the kernel has room.
+func (w *writer) put(fd uintptr) {
 	for w.done < len(w.pkts) {
 		err := w.packet(int(fd), w.pkts[w.done])
 		switch {
@@ -346,13 +360,12 @@ func (w *writer) drain(fd uintptr) bool {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.EAGAIN):
-			return false
+			return
 		case w.err == nil:
 			w.err = err
 		}
 		w.done++
 	}
-	return true
 }
 
 // packet writes one packet, in one call if the kernel takes it so. After EAGAIN and EINTR it is called with the same again.
@@ -414,10 +427,7 @@ func (d *Device) Name() string { return d.name }
 
 // Close implements capture.Device.
 func (d *Device) Close() error {
-	if d.closed.Swap(true) {
-		return nil
-	}
-	if err := d.file.Close(); err != nil {
+	if err := d.fd.Close(); err != nil {
 		return fmt.Errorf("close tun device %q: %w", d.name, err)
 	}
 	return nil

@@ -106,9 +106,7 @@ func TestNameAndMTUAreTheKernels(t *testing.T) {
 func TestCloseOnExec(t *testing.T) {
 	_, d := open(t)
 	var flags int
-	if err := d.raw.Control(func(fd uintptr) { flags, _ = unix.FcntlInt(fd, unix.F_GETFD, 0) }); err != nil {
-		t.Fatal(err)
-	}
+	d.fd.Use(func(fd uintptr) { flags, _ = unix.FcntlInt(fd, unix.F_GETFD, 0) })
 	if flags&unix.FD_CLOEXEC == 0 {
 		t.Error("the descriptor is not close-on-exec")
 	}
@@ -123,9 +121,7 @@ func TestCloseOnExec(t *testing.T) {
 		t.Errorf("a child has the tunnel open:\n%s", out)
 	}
 	// The check sees something: without the flag the child does have it.
-	if err := d.raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETFD, 0) }); err != nil {
-		t.Fatal(err)
-	}
+	d.fd.Use(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETFD, 0) })
 	if out := list(); !strings.Contains(out, "/dev/net/tun") {
 		t.Errorf("without close-on-exec the child should have the tunnel open:\n%s", out)
 	}

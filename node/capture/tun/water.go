@@ -47,14 +47,23 @@ func openWater(name string) (*Device, error) {
 		return nil, errors.New("water gave no file")
 	}
 	raw, err := file.SyscallConn()
+	fd := -1
 	if err == nil {
-		err = raw.Control(func(fd uintptr) { unix.CloseOnExec(int(fd)) })
+		if e := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); e != nil {
+			err = e
+		}
 	}
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	_ = file.Close()
 	if err != nil {
-		_ = file.Close()
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
 		return nil, err
 	}
-	return newDevice(ifce.Name(), file, raw, false), nil
+	return newDevice(ifce.Name(), fd, false), nil
 }
 
 // tunFDs returns this process's descriptors of /dev/net/tun. It is empty if /proc is not there.
