@@ -117,6 +117,7 @@ type sealer struct {
 	used  int  // out[:used] is to be sent
 	hint  bool // the control loop is to be told when that is done
 	cut   segment.Cutter
+	chop  segment.Chopper
 	frags [][]byte // room for the IP fragments of one packet
 }
 
@@ -248,9 +249,13 @@ func (l *sendLane) each(snap *snapshot, p capture.Packet) {
 	}
 }
 
-// run seals a super-packet as the run of its segments.
+// run seals a super-packet as a template run, or else as the run of its segments.
 func (l *sealer) run(peer *sendPeer, index uint32, d forward.Decision, p capture.Packet) {
 	l.mark(peer)
+	if count := l.chop.Start(p, d.PathMTU); count > 0 {
+		l.pieces(peer, index, d, p.GSOSize, count)
+		return
+	}
 	auth := metaOf(d.Seal)[0]
 	for ok := l.cut.Start(p); ok; {
 		var b []byte
@@ -260,6 +265,28 @@ func (l *sealer) run(peer *sendPeer, index uint32, d forward.Decision, p capture
 			meta[0] |= auth
 			l.put(peer, index, d.VN, meta, b)
 		}
+	}
+}
+
+// pieces seals the pieces of the chopped super-packet, under consecutive counters whoever else seals for the peer: the
+// receiver counts them from the first.
+func (l *sealer) pieces(peer *sendPeer, index uint32, d forward.Decision, size uint16, count int) {
+	run, ok := peer.sender.Run(count)
+	if !ok {
+		l.n.spent.Add(uint64(count))
+		return
+	}
+	auth := metaOf(d.Seal)[0]
+	for b, at, i, ok := l.chop.Next(); ok; b, at, i, ok = l.chop.Next() {
+		meta := frame.PieceMeta(byte(at), size)
+		if i > 0 {
+			meta = frame.PieceMeta(byte(at), uint16(i))
+		}
+		meta[0] |= auth
+		dg, room := l.free(peer)
+		sealed, _ := run.Seal(dg.Buf[room:room], index, meta, d.VN, b)
+		l.used++
+		l.address(dg, peer, d.VN, len(sealed))
 	}
 }
 
@@ -307,11 +334,7 @@ func metaOf(seal tables.Seal) [3]byte {
 }
 
 func (l *sealer) put(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byte, inner []byte) {
-	if l.used == len(l.out) {
-		l.flush()
-	}
-	dg := &l.out[l.used]
-	room := peer.room()
+	dg, room := l.free(peer)
 	sealed, ok := peer.sender.Seal(dg.Buf[room:room], index, meta, vn, inner)
 	if !ok {
 		l.n.spent.Add(1)
@@ -319,6 +342,14 @@ func (l *sealer) put(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byte,
 	}
 	l.used++
 	l.address(dg, peer, vn, len(sealed))
+}
+
+// free returns the next datagram of the batch, and where in it a sealed packet for the peer begins.
+func (l *sealer) free(peer *sendPeer) (dg *underlay.Datagram, room int) {
+	if l.used == len(l.out) {
+		l.flush()
+	}
+	return &l.out[l.used], peer.room()
 }
 
 // room is how much a relay header takes in front of a sealed packet for the peer.
@@ -432,6 +463,8 @@ type receiveLane struct {
 	out     [][]capture.Packet  // packets to inject, by attachment
 	join    *forward.Joiner
 	run     openRun
+
+	templates segment.Templates
 }
 
 // An openRun is the run that the last datagram was of: it ends with the next of another.
@@ -441,6 +474,9 @@ type openRun struct {
 	next  uint64 // the counter that goes on with it
 	size  uint16
 	at    int // its attachment
+
+	template bool
+	first    uint64 // counter of a template run's first piece
 }
 
 func newReceiveLane(n *Node, in []underlay.Datagram) *receiveLane {
@@ -540,7 +576,7 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 		n.refused.Add(1) // the relay names another router
 		return
 	}
-	place, joins := l.place(header, len(b)-frame.DataHeaderLen-frame.TagLen)
+	place, head, joins := l.place(header, len(b)-frame.DataHeaderLen-frame.TagLen)
 	packet, err := g.receiver.Open(place, b, g.vn)
 	if err != nil {
 		if joins {
@@ -568,6 +604,10 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 		return
 	}
 	l.endRun()
+	if header.Meta[0]&frame.MetaTemplate != 0 {
+		l.piece(snap, g, header, head, packet)
+		return
+	}
 	l.filled += len(packet)
 	if header.Meta[0]&frame.MetaSplit != 0 {
 		packet, ok = l.join.Add(l.arena[l.filled:l.filled], forward.Piece{
@@ -588,23 +628,89 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 	}
 }
 
-// place returns where a datagram's packet of so many bytes is to be opened: as the next segment of the open run if its header
-// says so, else behind all that is there. What the header says is proven only by opening it.
-func (l *receiveLane) place(header frame.DataHeader, length int) (place []byte, joins bool) {
-	if header.Meta[0]&frame.MetaRunMask > frame.MetaRunFirst && header.Index == l.run.index && header.Counter == l.run.next &&
-		header.SegmentSize() == l.run.size {
-		if place, joins = l.run.Room(length); joins {
-			return place, true
+// place returns where a datagram's packet of so many bytes is to be opened: as the next segment or piece of the open run if its
+// header says so, else behind all that is there, and behind head bytes for the headers of a piece that lacks them. What the
+// header says is proven only by opening it.
+func (l *receiveLane) place(header frame.DataHeader, length int) (place []byte, head int, joins bool) {
+	at, template := segment.Position(header.Meta[0]&frame.MetaRunMask), header.Meta[0]&frame.MetaTemplate != 0
+	bare := template && at == segment.Mid
+	if at > segment.First && header.Index == l.run.index && header.Counter == l.run.next && template == l.run.template {
+		if template && runOf(header).Counter == l.run.first || !template && header.SegmentSize() == l.run.size {
+			if place, joins = l.run.Room(length, bare); joins {
+				return place, 0, true
+			}
 		}
 	}
 	room := length + forward.MinMTU // two pieces may make a packet behind this one
-	if header.Meta[0]&frame.MetaRunMask == frame.MetaRunFirst {
+	if at == segment.First || template {
 		room = segment.LengthMax // what becomes of it
 	}
 	if l.filled+room > len(l.arena) {
 		l.flush()
 	}
-	return l.arena[l.filled:l.filled], false
+	if bare {
+		head = l.templates.Head(runOf(header))
+	}
+	return l.arena[l.filled+head : l.filled+head], head, false
+}
+
+// runOf returns which template run a piece is of.
+func runOf(header frame.DataHeader) segment.RunID {
+	return segment.RunID{Index: header.Index, Counter: header.Counter - uint64(header.PieceIndex())}
+}
+
+// piece takes an opened piece of a template run that does not follow the one before: the first, or what comes after a loss or
+// has been overtaken. A piece without headers lies behind head bytes for them, or is held if they have not come.
+func (l *receiveLane) piece(snap *snapshot, g grant, header frame.DataHeader, head int, b []byte) {
+	id, at := runOf(header), segment.Position(header.Meta[0]&frame.MetaRunMask)
+	size := header.SegmentSize()
+	if at == segment.Mid {
+		if head == 0 {
+			l.n.drops[forward.DropHeadless].Add(uint64(l.templates.Hold(id, b, header.PieceIndex())))
+			return
+		}
+		b = l.arena[l.filled : l.filled+head+len(b)]
+		size, _ = l.templates.Complete(id, b, header.PieceIndex())
+	}
+	l.filled += len(b)
+	attachment, drop := l.n.arrived(snap.forward, g.router, g.vn, b)
+	if drop == forward.DropNone {
+		switch at {
+		case segment.First:
+			l.templates.First(id, b, size)
+		case segment.Last:
+			size = l.templates.Last(id, b, header.PieceIndex())
+		}
+		if !l.run.StartTemplate(b, size) {
+			drop = forward.DropHeader
+		}
+	}
+	if drop != forward.DropNone {
+		l.n.drops[drop].Add(1)
+		return
+	}
+	l.run.index, l.run.next, l.run.template, l.run.first, l.run.at = header.Index, header.Counter+1, true, id.Counter, attachment
+	if at == segment.Last {
+		l.endRun()
+	}
+	if l.templates.Holds(id) {
+		l.release(id, attachment)
+	}
+}
+
+// release queues the held pieces of a run whose headers have come.
+func (l *receiveLane) release(id segment.RunID, attachment int) {
+	l.endRun()
+	for ok := true; ok; {
+		if l.filled+segment.LengthMax > len(l.arena) {
+			l.flush()
+		}
+		var p capture.Packet
+		if p, ok = l.templates.Release(id, l.arena[l.filled:l.filled]); ok {
+			l.filled += len(p.Bytes)
+			l.out[attachment] = append(l.out[attachment], p)
+		}
+	}
 }
 
 // accept queues a packet for injection, or opens a run with it.
@@ -616,6 +722,7 @@ func (l *receiveLane) accept(header frame.DataHeader, at int, packet []byte) for
 			return forward.DropHeader
 		}
 		l.run.index, l.run.next, l.run.size, l.run.at = header.Index, header.Counter+1, header.SegmentSize(), at
+		l.run.template = false
 		return forward.DropNone
 	case header.Meta[0]&frame.MetaPartialChecksum != 0:
 		if !segment.Seed(packet) {

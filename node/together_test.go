@@ -42,7 +42,7 @@ func TestSuperPacketsTogether(t *testing.T) {
 	const size, count = 1300, 46
 	p := newLanePair(t, 1440, tables.SealEncrypt)
 	p.receive = manyLane(p.b)
-	big := superTCP(hostA4, hostB4, count*size, size)
+	big := loose(superTCP(hostA4, hostB4, count*size, size))
 	length := 40 + size + frame.DataHeaderLen + frame.TagLen
 	step := func() {
 		p.out.used = 0
@@ -104,7 +104,7 @@ func (s *script) TryReadBatch(dgs []underlay.Datagram) (int, error) { return s.n
 // TestRestOfRun: what is there of a run when a batch ends in it is read before the run is written; it is not waited for.
 func TestRestOfRun(t *testing.T) {
 	p := newLanePair(t, 1440, tables.SealEncrypt)
-	big := superTCP(hostA4, hostB4, 13_000, 1300)
+	big := loose(superTCP(hostA4, hostB4, 13_000, 1300))
 	p.put(big, big, big)
 	s := &script{outbox: p.out}
 	for i, b := range p.out.room[:p.out.used] {

@@ -4,7 +4,8 @@ package forward
 // Dropping is not an error: callers count reasons in an array of DropCount counters.
 type Drop uint8
 
-// The reasons, in the order in which Decide checks them. The last three are of Arrived alone.
+// The reasons, in the order in which Decide checks them. DropTrailing, DropVN
+// and DropForeignSource are of Arrived alone; DropHeadless is of neither.
 const (
 	DropNone          Drop = iota
 	DropShort              // shorter than its headers or its own total length say
@@ -26,6 +27,7 @@ const (
 	DropTrailing           // a router sent bytes after the packet
 	DropVN                 // a router sent it in a VN that is not installed here
 	DropForeignSource      // the source is not of the sending router in that VN
+	DropHeadless           // of a run that has its headers twice, both were lost
 
 	dropEnd
 )
@@ -54,6 +56,7 @@ var dropText = [DropCount]string{
 	DropTrailing:      "trailing-bytes",
 	DropVN:            "unknown-vn",
 	DropForeignSource: "source-not-of-sender",
+	DropHeadless:      "headers-lost",
 }
 
 // String returns the name under which the reason is counted and shown.

@@ -64,7 +64,6 @@ func (l layout) alike(first, b []byte, n int) bool {
 	if l.v6 {
 		return string(first[:4]) == string(b[:4]) && string(first[6:l.upper]) == string(b[6:l.upper])
 	}
-	const dontFragment = 0x40
 	return string(first[:2]) == string(b[:2]) && string(first[6:10]) == string(b[6:10]) && string(first[12:l.upper]) == string(b[12:l.upper]) &&
 		(first[6]&dontFragment != 0 || binary.BigEndian.Uint16(b[4:]) == binary.BigEndian.Uint16(first[4:])+uint16(n))
 }

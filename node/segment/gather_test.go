@@ -82,7 +82,7 @@ func TestGather(t *testing.T) {
 			if i == n-2 {
 				pos = Last
 			}
-			room, ok := run.Room(len(p.Bytes))
+			room, ok := run.Room(len(p.Bytes), false)
 			if !ok || !run.Keep(append(room, p.Bytes...), pos) {
 				t.Fatalf("segment %d of %d is not joined", i+1, n)
 			}

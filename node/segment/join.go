@@ -16,6 +16,8 @@ type Run struct {
 	size  int
 	count int
 	ended bool
+	whole bool // a template run: where segments end is not where pieces do
+	bare  bool // the room that was given is for payload alone
 	flags byte // of TCP, that only the last segment has
 	l     layout
 
@@ -30,9 +32,27 @@ func (r *Run) Start(b []byte, size uint16, at Position) bool {
 	if !ok || !fits(len(b)-l.head, int(size), at) {
 		return false
 	}
-	r.buf, r.n, r.size, r.count, r.ended, r.flags, r.l = b[:cap(b)], len(b), int(size), 1, at == Last, 0, l
-	copy(r.header[:], b[:l.head])
+	r.start(b, l, size)
+	r.ended = at == Last
 	return true
+}
+
+// StartTemplate opens a template run with a piece that begins with headers, or got them from Templates.Complete. size is that
+// of the segments that become of it.
+func (r *Run) StartTemplate(b []byte, size uint16) bool {
+	r.n = 0
+	l, ok := parse(b)
+	if !ok || l.proto != protoTCP || size < templateSizeMin || len(b) == l.head {
+		return false
+	}
+	r.start(b, l, size)
+	r.whole = true
+	return true
+}
+
+func (r *Run) start(b []byte, l layout, size uint16) {
+	r.buf, r.n, r.size, r.count, r.ended, r.whole, r.flags, r.l = b[:cap(b)], len(b), int(size), 1, false, false, 0, l
+	copy(r.header[:], b[:l.head])
 }
 
 // fits reports whether a segment at a place may have a payload of n bytes: all of size but the last.
@@ -49,24 +69,43 @@ func (r *Run) Unfinished() bool { return r.n > 0 && !r.ended }
 // Len returns the bytes of the open run; zero if there is none.
 func (r *Run) Len() int { return r.n }
 
-// Room returns an empty slice at the place where a next segment of length bytes, headers included, is to be opened. It
-// fails if the run has ended or the segment has no room. After it comes Keep or Undo.
-func (r *Run) Room(length int) ([]byte, bool) {
-	at := r.n - r.l.head
-	if r.n == 0 || r.ended || r.l.proto == protoUDP && r.count == udpSegmentsMax || length <= r.l.head || at+length > min(len(r.buf), LengthMax) {
+// Room returns an empty slice at the place where a next segment of length bytes, headers included, is to be opened; or, if
+// it is bare, a next piece of a template run that has none. It fails if the run has ended or the segment has no room. After
+// it comes Keep or Undo.
+func (r *Run) Room(length int, bare bool) ([]byte, bool) {
+	head := r.l.head
+	if bare {
+		head = 0
+	}
+	at := r.n - head
+	if r.n == 0 || r.ended || bare && !r.whole || r.l.proto == protoUDP && r.count == udpSegmentsMax || length <= head ||
+		at+length > min(len(r.buf), LengthMax) {
 		return nil, false
 	}
-	copy(r.saved[:], r.buf[at:r.n])
+	r.bare = bare
+	if !bare {
+		copy(r.saved[:], r.buf[at:r.n])
+	}
 	return r.buf[at:at:len(r.buf)], true
 }
 
 // Undo makes the run what it was before Room.
-func (r *Run) Undo() { copy(r.buf[r.n-r.l.head:r.n], r.saved[:]) }
+func (r *Run) Undo() {
+	if !r.bare {
+		copy(r.buf[r.n-r.l.head:r.n], r.saved[:])
+	}
+}
 
 // Keep takes the segment that was opened in the room. It fails, like Undo, if it is not the one that follows.
 func (r *Run) Keep(segment []byte, at Position) bool {
+	if r.bare {
+		r.n += len(segment)
+		r.count++
+		return true
+	}
 	l, ok := parse(segment)
-	ok = ok && l == r.l && fits(len(segment)-l.head, r.size, at) && r.follows(segment)
+	payload := len(segment) - l.head
+	ok = ok && l == r.l && (r.whole && payload > 0 || fits(payload, r.size, at)) && r.follows(segment)
 	if ok && l.proto == protoTCP && at == Last {
 		r.flags = segment[l.upper+13] & (tcpFIN | tcpPSH)
 	}
@@ -74,7 +113,7 @@ func (r *Run) Keep(segment []byte, at Position) bool {
 	if !ok {
 		return false
 	}
-	r.n += len(segment) - l.head
+	r.n += payload
 	r.count++
 	r.ended = at == Last
 	return true
@@ -93,7 +132,7 @@ func (r *Run) follows(segment []byte) bool {
 // Close ends the run and returns what it became: with its headers right, and a partial checksum.
 func (r *Run) Close() Packet {
 	p := Packet{Bytes: r.buf[:r.n:r.n], Partial: true}
-	if r.count > 1 {
+	if r.n-r.l.head > r.size {
 		p.GSOSize = uint16(r.size)
 	}
 	if r.l.proto == protoTCP {

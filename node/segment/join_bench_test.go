@@ -31,7 +31,7 @@ func BenchmarkMerge(b *testing.B) {
 			b.Fatal("refused")
 		}
 		for _, s := range pieces[1:] {
-			place, ok := r.Room(len(s.b))
+			place, ok := r.Room(len(s.b), false)
 			if !ok || !r.Keep(append(place, s.b...), s.at) {
 				b.Fatal("does not follow")
 			}

@@ -10,6 +10,8 @@ const (
 	protoTCP      = 6
 	protoUDP      = 17
 
+	dontFragment = 0x40 // in the byte of an IPv4 header that has the flags
+
 	tcpFIN = 0x01
 	tcpPSH = 0x08
 	tcpCWR = 0x80

@@ -203,14 +203,14 @@ func join(t *testing.T, b []byte, size int, whole []byte, cut [][]byte, at []Pos
 		}
 		want = append(want, slow(s, len(s))...)
 		if run.Open() && i == next && !(run.l.proto == protoUDP && run.count == udpSegmentsMax) {
-			room, ok := run.Room(len(s))
+			room, ok := run.Room(len(s), false)
 			if !ok {
 				t.Fatalf("no room for segment %d", i)
 			}
 			if i%3 == 0 { // a datagram that does not open leaves the run as it was
 				copy(room[:len(s)], bytes.Repeat([]byte{0xee}, len(s)))
 				run.Undo()
-				room, _ = run.Room(len(s))
+				room, _ = run.Room(len(s), false)
 			}
 			if !run.Keep(append(room, s...), at[i]) {
 				t.Fatalf("segment %d refused", i)
@@ -430,7 +430,7 @@ func TestRunRefuses(t *testing.T) {
 		if spoil != nil {
 			s = spoil(s)
 		}
-		room, ok := run.Room(len(s))
+		room, ok := run.Room(len(s), false)
 		if !ok {
 			t.Fatal("no room")
 		}
@@ -451,7 +451,7 @@ func TestRunRefuses(t *testing.T) {
 	s, _, _ := c.Next()
 	run.Start(append(make([]byte, 0, 1<<18), s...), 1000, First)
 	for i := 1; ; i++ {
-		room, ok := run.Room(len(s))
+		room, ok := run.Room(len(s), false)
 		if !ok {
 			if i != 65 {
 				t.Errorf("%d segments found room", i)
@@ -495,7 +495,7 @@ func FuzzSegment(f *testing.F) {
 		}
 		var run Run
 		if run.Start(append(make([]byte, 0, 2*LengthMax), b...), size, Position(at%4)) {
-			if room, ok := run.Room(len(b)); ok {
+			if room, ok := run.Room(len(b), false); ok {
 				run.Keep(append(room, b...), Position(at/4%4))
 			}
 			if p := run.Close(); len(p.Bytes) > LengthMax {

@@ -27,7 +27,8 @@ const (
 	MetaSplit           = 0x08 // one of two pieces of a packet too big for the path
 	MetaSplitLast       = 0x10 // with MetaSplit: the second piece; its counter is the first's plus one
 	MetaAuthOnly        = 0x20 // the payload is authenticated and not encrypted
-	metaReserved        = 0xc0
+	MetaTemplate        = 0x80 // a piece of a template run; with a position in it
+	metaReserved        = 0x40
 )
 
 // A DataHeader starts every data datagram. All 16 bytes are additional data of the AEAD, followed
@@ -48,13 +49,21 @@ const (
 //
 // The index was issued by the receiver (see Channels) and stands for (peer, VN, lane).
 type DataHeader struct {
-	Meta    [3]byte // flags, then the segment size of a run, big-endian; zero for a single packet
+	Meta    [3]byte // flags, then the segment size of a run, or the index of a piece, big-endian; zero for a single packet
 	Index   uint32
 	Counter uint64
 }
 
-// SegmentSize returns the payload bytes of each segment but the last of a run.
+// SegmentSize returns the payload bytes of each segment but the last of a run. Of a template run, only the first piece has it.
 func (h DataHeader) SegmentSize() uint16 { return binary.BigEndian.Uint16(h.Meta[1:]) }
+
+// PieceIndex returns which piece of a template run it is: zero for the first.
+func (h DataHeader) PieceIndex() int {
+	if h.Meta[0]&MetaRunMask == MetaRunFirst {
+		return 0
+	}
+	return int(h.SegmentSize())
+}
 
 // RunMeta returns the flags of a segment of a run.
 func RunMeta(at byte, size uint16) (meta [3]byte) {
@@ -63,11 +72,25 @@ func RunMeta(at byte, size uint16) (meta [3]byte) {
 	return meta
 }
 
+// PieceMeta returns the flags of a piece of a template run: size is that of the segments for the first piece, the index for
+// the others.
+func PieceMeta(at byte, size uint16) (meta [3]byte) {
+	meta = RunMeta(at, size)
+	meta[0] |= MetaTemplate
+	return meta
+}
+
+// pieceIndexMax is the highest index of a piece.
+const pieceIndexMax = 127
+
 // possible reports whether the flags go together: a run has a size and a partial checksum, nothing else has a size, and
 // what is split is whole in every other way.
 func (h DataHeader) possible() bool {
 	flags, size := h.Meta[0], h.SegmentSize()
 	if flags&metaReserved != 0 || flags&MetaSplit == 0 && flags&MetaSplitLast != 0 {
+		return false
+	}
+	if flags&MetaTemplate != 0 && (flags&MetaRunMask == 0 || h.PieceIndex() > pieceIndexMax || uint64(h.PieceIndex()) > h.Counter) {
 		return false
 	}
 	if flags&MetaRunMask == 0 {
@@ -96,10 +119,10 @@ func ParseDataHeader(b []byte) (h DataHeader, rest []byte, err error) {
 		return DataHeader{}, nil, ErrType
 	}
 	h.Meta = [3]byte(b[1:4])
+	h.Index = binary.BigEndian.Uint32(b[4:])
+	h.Counter = binary.BigEndian.Uint64(b[8:])
 	if !h.possible() {
 		return DataHeader{}, nil, ErrReserved
 	}
-	h.Index = binary.BigEndian.Uint32(b[4:])
-	h.Counter = binary.BigEndian.Uint64(b[8:])
 	return h, b[DataHeaderLen:], nil
 }

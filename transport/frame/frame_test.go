@@ -473,12 +473,13 @@ func TestDataFlags(t *testing.T) {
 	taken := 0
 	for flags := range 256 {
 		for _, size := range []uint16{0, 1, 1400} {
-			h := frame.DataHeader{Meta: frame.RunMeta(0, size), Index: 16}
+			h := frame.DataHeader{Meta: frame.RunMeta(0, size), Index: 16, Counter: 1}
 			h.Meta[0] = byte(flags)
 			b := append(h.Append(nil), make([]byte, frame.TagLen)...)
 			_, _, err := frame.ParseDataHeader(b)
 			run, partial, split, second := flags&3 != 0, flags&4 != 0, flags&8 != 0, flags&16 != 0
-			want := flags < 64 && run == (size != 0) && !(run && !partial) && !(split && (run || partial)) && !(second && !split)
+			template, index := flags&128 != 0, flags&3 > 1
+			want := flags&64 == 0 && !(template && !run) && !(template && index && size > 127) && run == (size != 0) && !(run && !partial) && !(split && (run || partial)) && !(second && !split)
 			if (err == nil) != want {
 				t.Errorf("flags %#02x with size %d: %v, want it taken: %v", flags, size, err, want)
 			}
@@ -487,7 +488,14 @@ func TestDataFlags(t *testing.T) {
 			}
 		}
 	}
-	if taken != 20 {
+	if taken != 28 {
 		t.Errorf("%d combinations are taken", taken)
+	}
+	// A piece's index is that from the counter of the first.
+	for counter, want := range []bool{false, false, true, true} {
+		h := frame.DataHeader{Meta: frame.PieceMeta(frame.MetaRunMid, 2), Index: 16, Counter: uint64(counter)}
+		if _, _, err := frame.ParseDataHeader(append(h.Append(nil), make([]byte, frame.TagLen)...)); (err == nil) != want {
+			t.Errorf("piece 2 with counter %d: %v", counter, err)
+		}
 	}
 }

@@ -112,6 +112,27 @@ func (s *Sender) SealSplit(first, second []byte, index uint32, meta [3]byte, vn 
 	return first, second, true
 }
 
+// A SendRun is consecutive counters of a Sender, each good for one packet.
+type SendRun struct {
+	sender    *Sender
+	next, end uint64
+}
+
+// Run takes n counters. It returns false when the counter is spent.
+func (s *Sender) Run(n int) (SendRun, bool) {
+	counter, ok := s.reserve(uint64(n))
+	return SendRun{s, counter, counter + uint64(n)}, ok
+}
+
+// Seal is Sender.Seal with the next counter of the run. It returns false when there is none left.
+func (r *SendRun) Seal(dst []byte, index uint32, meta [3]byte, vn tables.VNID, inner []byte) ([]byte, bool) {
+	if r.next >= r.end {
+		return dst, false
+	}
+	r.next++
+	return r.sender.seal(dst, r.next-1, index, meta, vn, inner), true
+}
+
 func (s *Sender) seal(dst []byte, counter uint64, index uint32, meta [3]byte, vn tables.VNID, inner []byte) []byte {
 	off, n := len(dst), len(inner)
 	size := frame.DataHeaderLen + n + frame.TagLen
