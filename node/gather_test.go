@@ -9,6 +9,7 @@ import (
 	"github.com/vine-mesh/vine/node/capture"
 	"github.com/vine-mesh/vine/node/segment"
 	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport/frame"
 )
 
 // TestEqualPacketsTravelTogether: UDP packets of one flow and size that come in one batch are one super-packet at the
@@ -50,10 +51,17 @@ func TestEqualPacketsTravelTogether(t *testing.T) {
 
 		p = newLanePair(t, 1440, tables.SealEncrypt)
 		p.far.keep = true
-		p.put(packet(200), packet(200), packet(200), packet(200), packet(200))
+		list = nil
+		for range 30 {
+			list = append(list, packet(200))
+		}
+		p.put(list...)
+		if p.out.used != 4 { // 8 of 172 bytes and the headers to a datagram; in IPv6, of 152
+			t.Errorf("%d datagrams for 30 packets", p.out.used)
+		}
 		p.carry(0, 2)
-		if n := len(wire(t, p.far.all)); n != 4 {
-			t.Errorf("%d of 4 arrived", n)
+		if n := len(wire(t, p.far.all)); n < 21 || n > 23 || len(p.far.all) != 2 {
+			t.Errorf("without one datagram of 4 %d of 30 packets arrived, in %d writes", n, len(p.far.all))
 		}
 	}
 }
@@ -66,4 +74,69 @@ func blind(b []byte) []byte {
 		clear(b[10:12])
 	}
 	return b
+}
+
+// TestSmallPacketsInOneDatagram: whatever small packets go to one router in one VN, and are of one batch, share datagrams: all of
+// them arrive as they were and in their order, also between large ones and those of another VN or router; and nothing that
+// goes elsewhere is in the same datagram.
+func TestSmallPacketsInOneDatagram(t *testing.T) {
+	for _, seal := range []tables.Seal{tables.SealEncrypt, tables.SealAuth} {
+		p := newLanePair(t, 1440, seal)
+		p.far.keep = true
+		var list, sent []capture.Packet
+		add := func(b []byte) { list = append(list, capture.Packet{Bytes: b}) }
+		for i := range 12 { // no two of a size behind each other: none are gathered
+			add(inner(hostA4, hostB4, 40+i, true))
+			add(inner(hostA6, hostB6, 60+i, true))
+		}
+		for _, length := range []int{100, 719, 720, 1200} {
+			add(inner(hostA4, hostB4, length, true))
+		}
+		for _, q := range list {
+			sent = append(sent, aged(q))
+		}
+		p.put(list...)
+		if p.out.used != 3 { // the 25 small ones, the two of half the room, the large one
+			t.Errorf("%d datagrams", p.out.used)
+		}
+		p.carry(0)
+		sameWire(t, wire(t, p.far.all), wire(t, sent))
+	}
+}
+
+// TestHostileBundle: of what a peer bundles each packet is judged by itself.
+func TestHostileBundle(t *testing.T) {
+	p := newLanePair(t, 1440, tables.SealEncrypt)
+	p.far.keep = true
+	peer := p.a.snapshot.Load().peers[laneB]
+	good, foreign := inner(hostA4, hostB4, 100, true), inner(netip.MustParseAddr("10.192.2.9"), hostB4, 100, true)
+	long := bytes.Clone(good)
+	long[2], long[3] = 0xff, 0xff
+	for _, c := range []struct {
+		name    string
+		packets [][]byte
+		arrive  int
+	}{
+		{"two", [][]byte{good, good}, 2},
+		{"a foreign one between", [][]byte{good, foreign, good}, 2},
+		{"one that says it is longer", [][]byte{good, long, good}, 1},
+		{"junk at the end", [][]byte{good, {1, 2, 3}}, 1},
+		{"a length of zero", [][]byte{good, make([]byte, 40)}, 1},
+		{"half a header", [][]byte{good, good[:19]}, 1},
+		{"nothing", nil, 0},
+	} {
+		p.far.all = nil
+		d := &p.receive.in[0]
+		sealed, _ := peer.sender.Seal(d.Buf[:0], peer.index[laneVN], [3]byte{frame.MetaBundle}, laneVN, bytes.Join(c.packets, nil))
+		d.N, d.Addr = len(sealed), endpointA
+		p.receive.step(1)
+		if len(p.far.all) != c.arrive {
+			t.Errorf("%s: %d packets arrive, want %d", c.name, len(p.far.all), c.arrive)
+		}
+		for _, q := range p.far.all {
+			if !bytes.Equal(q.Bytes, good) {
+				t.Errorf("%s: %x arrived", c.name, q.Bytes)
+			}
+		}
+	}
 }

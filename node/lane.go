@@ -118,7 +118,20 @@ type sealer struct {
 	hint  bool // the control loop is to be told when that is done
 	cut   segment.Cutter
 	chop  segment.Chopper
+	open  bundle
 	frags [][]byte // room for the IP fragments of one packet
+}
+
+// A bundle is small packets for one router and VN that wait in out[used], behind the place of the header, until the batch has no
+// further one for the same.
+type bundle struct {
+	packets int // zero: there is none
+	bytes   int
+	room    int // bytes that the path carries
+	peer    *sendPeer
+	index   uint32
+	vn      tables.VNID
+	meta    [3]byte
 }
 
 // ipFragsMax is how many IP fragments one packet can become: the longest IPv4 packet on the
@@ -170,20 +183,30 @@ func (l *sendLane) gathered(snap *snapshot, run []capture.Packet, size uint16) b
 		return false
 	}
 	l.mark(peer)
-	for i, p := range run {
-		at := segment.Mid
-		switch i {
-		case 0:
-			at = segment.First
-		case len(run) - 1:
-			at = segment.Last
-		}
-		meta := frame.RunMeta(byte(at), size)
-		meta[0] |= metaOf(d.Seal)[0]
-		forward.DecrementTTL(p.Bytes)
-		l.put(peer, peer.index[d.VN], d.VN, meta, p.Bytes)
+	auth := metaOf(d.Seal)[0]
+	for i, n := 0, segment.ChunkMax(run[0], d.PathMTU); i < len(run); i += n {
+		chunk := run[i:min(i+n, len(run))]
+		meta := frame.RunMeta(byte(positionOf(i, len(chunk), len(run))), size)
+		meta[0] |= auth
+		forward.DecrementTTL(chunk[0].Bytes)
+		dg, room := l.free(peer)
+		inner := segment.AppendChunk(dg.Buf[:room+frame.DataHeaderLen], chunk)[room+frame.DataHeaderLen:]
+		l.sealed(dg, room, peer, peer.index[d.VN], d.VN, meta, inner)
 	}
 	return true
+}
+
+// positionOf returns the position of n segments from number i on, of so many.
+func positionOf(i, n, of int) segment.Position {
+	switch {
+	case n == of:
+		return segment.Single
+	case i == 0:
+		return segment.First
+	case i+n == of:
+		return segment.Last
+	}
+	return segment.Mid
 }
 
 // one handles a packet, or a super-packet with one decision for all of its segments.
@@ -257,7 +280,7 @@ func (l *sealer) run(peer *sendPeer, index uint32, d forward.Decision, p capture
 		return
 	}
 	auth := metaOf(d.Seal)[0]
-	for ok := l.cut.Start(p); ok; {
+	for ok := l.cut.StartChunks(p, d.PathMTU); ok; {
 		var b []byte
 		var at segment.Position
 		if b, at, ok = l.cut.Next(); ok {
@@ -308,7 +331,9 @@ func (l *sealer) seal(peer *sendPeer, index uint32, d forward.Decision, p captur
 	}
 	switch d.Fit {
 	case forward.FitWhole:
-		l.put(peer, index, d.VN, meta, packet)
+		if p.Partial || !l.bundle(peer, index, d, meta, packet) {
+			l.put(peer, index, d.VN, meta, packet)
+		}
 	case forward.FitIPFrag:
 		count, ok := forward.AppendIPFrags(l.frags, packet, d.Packet, d.PathMTU)
 		if !ok {
@@ -335,6 +360,11 @@ func metaOf(seal tables.Seal) [3]byte {
 
 func (l *sealer) put(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byte, inner []byte) {
 	dg, room := l.free(peer)
+	l.sealed(dg, room, peer, index, vn, meta, inner)
+}
+
+// sealed seals inner, which may lie where its ciphertext will, into the next datagram of the batch.
+func (l *sealer) sealed(dg *underlay.Datagram, room int, peer *sendPeer, index uint32, vn tables.VNID, meta [3]byte, inner []byte) {
 	sealed, ok := peer.sender.Seal(dg.Buf[room:room], index, meta, vn, inner)
 	if !ok {
 		l.n.spent.Add(1)
@@ -344,8 +374,40 @@ func (l *sealer) put(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byte,
 	l.address(dg, peer, vn, len(sealed))
 }
 
+// bundle puts a packet to those before it that go the same way, or begins a bundle with it. It does nothing if the packet is so
+// long that hardly another has room beside it.
+func (l *sealer) bundle(peer *sendPeer, index uint32, d forward.Decision, meta [3]byte, packet []byte) bool {
+	if 2*len(packet) > d.PathMTU {
+		return false
+	}
+	o := &l.open
+	if o.packets == 0 || o.peer != peer || o.index != index || o.meta != meta || o.bytes+len(packet) > o.room {
+		l.free(peer)
+		*o = bundle{room: d.PathMTU, peer: peer, index: index, vn: d.VN, meta: meta}
+	}
+	at := peer.room() + frame.DataHeaderLen + o.bytes
+	o.bytes += copy(l.out[l.used].Buf[at:], packet)
+	o.packets++
+	return true
+}
+
+// close seals the bundle.
+func (l *sealer) close() {
+	o := l.open
+	if o.packets == 0 {
+		return
+	}
+	l.open = bundle{}
+	if o.packets > 1 {
+		o.meta[0] |= frame.MetaBundle
+	}
+	dg, room := &l.out[l.used], o.peer.room()
+	l.sealed(dg, room, o.peer, o.index, o.vn, o.meta, dg.Buf[room+frame.DataHeaderLen:][:o.bytes])
+}
+
 // free returns the next datagram of the batch, and where in it a sealed packet for the peer begins.
 func (l *sealer) free(peer *sendPeer) (dg *underlay.Datagram, room int) {
+	l.close()
 	if l.used == len(l.out) {
 		l.flush()
 	}
@@ -382,6 +444,7 @@ func (l *sealer) address(dg *underlay.Datagram, peer *sendPeer, vn tables.VNID, 
 
 // split seals packet as two datagrams with consecutive counters.
 func (l *sealer) split(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byte, packet []byte) {
+	l.close()
 	if l.used+2 > len(l.out) {
 		l.flush()
 	}
@@ -399,6 +462,7 @@ func (l *sealer) split(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byt
 }
 
 func (l *sealer) flush() {
+	l.close()
 	if l.used > 0 {
 		l.n.write(l.out[:l.used])
 		l.n.sent.Add(uint64(l.used))
@@ -619,12 +683,28 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 		}
 		l.filled += len(packet)
 	}
-	at, drop := n.arrived(snap.forward, g.router, g.vn, packet)
+	if header.Meta[0]&frame.MetaBundle == 0 {
+		l.one(snap, g, header, packet)
+		return
+	}
+	for len(packet) > 0 {
+		size := forward.LengthOf(packet)
+		if size == 0 || size > len(packet) {
+			size = len(packet) // it is dropped for that
+		}
+		l.one(snap, g, header, packet[:size:size])
+		packet = packet[size:]
+	}
+}
+
+// one takes a packet that was opened, if its sender may send it.
+func (l *receiveLane) one(snap *snapshot, g grant, header frame.DataHeader, packet []byte) {
+	at, drop := l.n.arrived(snap.forward, g.router, g.vn, packet)
 	if drop == forward.DropNone {
 		drop = l.accept(header, at, packet)
 	}
 	if drop != forward.DropNone {
-		n.drops[drop].Add(1)
+		l.n.drops[drop].Add(1)
 	}
 }
 
@@ -716,12 +796,15 @@ func (l *receiveLane) release(id segment.RunID, attachment int) {
 // accept queues a packet for injection, or opens a run with it.
 func (l *receiveLane) accept(header frame.DataHeader, at int, packet []byte) forward.Drop {
 	p := capture.Packet{Bytes: packet}
-	switch pos := segment.Position(header.Meta[0] & frame.MetaRunMask); {
-	case pos != segment.Single:
-		if !l.run.Start(packet, header.SegmentSize(), pos) {
+	switch pos, size := segment.Position(header.Meta[0]&frame.MetaRunMask), header.SegmentSize(); {
+	case size != 0:
+		if pos == segment.Single {
+			pos = segment.Last // a run of its own
+		}
+		if !l.run.Start(packet, size, pos) {
 			return forward.DropHeader
 		}
-		l.run.index, l.run.next, l.run.size, l.run.at = header.Index, header.Counter+1, header.SegmentSize(), at
+		l.run.index, l.run.next, l.run.size, l.run.at = header.Index, header.Counter+1, size, at
 		l.run.template = false
 		return forward.DropNone
 	case header.Meta[0]&frame.MetaPartialChecksum != 0:

@@ -252,7 +252,8 @@ func TestLanesDoNotAllocate(t *testing.T) {
 		local     bool
 	}{
 		{"IPv4 whole", inner(hostA4, hostB4, 1400, true), 1440, 1, 1, false, false},
-		{"IPv4 small", inner(hostA4, hostB4, 28, true), 1440, 1, 1, false, false},
+		{"IPv4 bundled", inner(hostA4, hostB4, 28, true), 1440, 1, 1, false, false},
+		{"IPv4 chunked", inner(hostA4, hostB4, 64, true), 1440, 1, 1, false, false},
 		{"IPv4 split", inner(hostA4, hostB4, 1280, true), 1064, 2, 1, false, false},
 		{"IPv4 fragmented", inner(hostA4, hostB4, 1400, false), 1064, 2, 2, false, false},
 		{"IPv4 too big", inner(hostA4, hostB4, 1400, true), 1064, 0, 0, true, false},
@@ -275,7 +276,11 @@ func TestLanesDoNotAllocate(t *testing.T) {
 					t.Errorf("sending %d packets allocates %v times", laneBatch, allocs)
 				}
 				sent := (runs + 1) * laneBatch
-				if got := int(p.a.sent.Load()); got != tc.datagrams*sent || p.out.used != got {
+				datagrams := tc.datagrams * sent
+				if len(tc.packet) < 100 {
+					datagrams /= laneBatch // all packets of a batch have room in one
+				}
+				if got := int(p.a.sent.Load()); got != datagrams || p.out.used != got {
 					t.Fatalf("%d packets went as %d datagrams, %d of them out", sent, got, p.out.used)
 				}
 				switch {

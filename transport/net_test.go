@@ -272,8 +272,8 @@ func (h *host) do(actions []Action) {
 			h.observed = append(h.observed, a)
 		case Hop:
 			h.hops[a.Index] = true
-			if a.Sender != nil {
-				h.hopSends = append(h.hopSends, h.w.nodes[a.Router-1].hops[h.links.links[a.Router].conn.session.Remote])
+			if conn := h.links.links[a.Router].conn; a.Sender != nil && conn != nil { // it may be down by now
+				h.hopSends = append(h.hopSends, h.w.nodes[a.Router-1].hops[conn.session.Remote])
 			}
 		case HopGone:
 			if !h.hops[a.Index] {

@@ -47,6 +47,17 @@ type Packet struct {
 // Is4 reports whether the packet is IPv4.
 func (p Packet) Is4() bool { return p.Src.Is4() }
 
+// LengthOf returns how long the packet is that b begins with, as its header says; zero if b begins with none.
+func LengthOf(b []byte) int {
+	switch {
+	case len(b) >= ipv4HeaderLen && b[0]>>4 == 4:
+		return int(binary.BigEndian.Uint16(b[2:]))
+	case len(b) >= ipv6HeaderLen && b[0]>>4 == 6:
+		return ipv6HeaderLen + int(binary.BigEndian.Uint16(b[4:]))
+	}
+	return 0
+}
+
 // Parse reads the headers of the inner packet at the start of b, as far as forwarding needs
 // them. Bytes after the packet's own length are not part of it. The upper layer is not checked:
 // Upper only says where it begins. A Drop other than DropNone says why it is no packet to carry.

@@ -18,8 +18,9 @@ const (
 type Cutter struct {
 	b      []byte
 	l      layout
-	size   int
-	at     int // where the next segment's payload begins
+	size   int // bytes of payload to take at a time: of one segment, or of several
+	step   int // segments that these are
+	at     int // where the next payload begins
 	count  int // segments cut
 	header [headMax]byte
 }
@@ -27,12 +28,24 @@ type Cutter struct {
 // Start takes the super-packet p. It fails if p is none; then Next gives nothing.
 func (c *Cutter) Start(p Packet) bool {
 	l, ok := parse(p.Bytes)
-	c.b, c.l, c.size, c.at, c.count = nil, l, int(p.GSOSize), 0, 0
+	c.b, c.l, c.size, c.step, c.at, c.count = nil, l, int(p.GSOSize), 1, 0, 0
 	if !ok || p.GSOSize == 0 || !p.Partial || len(p.Bytes) == l.head {
 		return false
 	}
 	c.b, c.at = p.Bytes, l.head
 	copy(c.header[:], p.Bytes[:l.head])
+	return true
+}
+
+// StartChunks is Start, but of UDP each Next gives a chunk of as many segments as room bytes hold.
+func (c *Cutter) StartChunks(p Packet, room int) bool {
+	if !c.Start(p) {
+		return false
+	}
+	if c.l.proto == protoUDP {
+		c.step = min(max(1, (room-c.l.head)/c.size), udpSegmentsMax)
+		c.size *= c.step
+	}
 	return true
 }
 
@@ -61,7 +74,7 @@ func (c *Cutter) Next() (segment []byte, at Position, ok bool) {
 		}
 	}
 	c.at = end
-	c.count++
+	c.count += c.step
 	switch {
 	case first && last:
 		return segment, Single, true

@@ -32,6 +32,29 @@ func Gather(list []Packet) (n int, size uint16) {
 	return n, size
 }
 
+// AppendChunk appends to dst one chunk of gathered packets: the headers of the first, and all payloads.
+func AppendChunk(dst []byte, list []Packet) []byte {
+	at := len(dst)
+	dst = append(dst, list[0].Bytes...)
+	l, _ := udp(list[0])
+	for _, p := range list[1:] {
+		dst = append(dst, p.Bytes[l.head:]...)
+	}
+	if len(list) > 1 {
+		l.setLength(dst[at:])
+	}
+	return dst
+}
+
+// ChunkMax returns how many packets like p, gathered, a chunk of room bytes holds; at least one.
+func ChunkMax(p Packet, room int) int {
+	l, ok := udp(p)
+	if !ok {
+		return 1
+	}
+	return min(max(1, (room-l.head)/(len(p.Bytes)-l.head)), udpSegmentsMax)
+}
+
 // udp reports whether a packet is UDP, whole, with something in it.
 func udp(p Packet) (layout, bool) {
 	if p.GSOSize != 0 || len(p.Bytes) < 20 || p.Bytes[9] != protoUDP && p.Bytes[6] != protoUDP {

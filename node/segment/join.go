@@ -9,12 +9,12 @@ const udpSegmentsMax = 64
 // payload of each other is opened right behind what is there: its headers then lie for a moment over the end of the payload
 // before, which is saved and put back.
 //
-// A run of UDP has no more segments than a kernel takes from us; the next one opens another run.
+// A run of UDP has no more segments than a kernel takes from us; what comes then opens another run.
 type Run struct {
 	buf   []byte // begins with the first segment's headers
 	n     int    // bytes of it that are the packet; zero: no run is open
 	size  int
-	count int
+	count int // segments
 	ended bool
 	whole bool // a template run: where segments end is not where pieces do
 	bare  bool // the room that was given is for payload alone
@@ -25,14 +25,16 @@ type Run struct {
 	saved  [headMax]byte
 }
 
-// Start opens a run with the segment b; further ones go into b's capacity. It fails if no segment of size can be like that.
+// Start opens a run with the segment b, or chunk of segments; further ones go into b's capacity. It fails if no segment of
+// size can be like that. A run that starts with the last is whole.
 func (r *Run) Start(b []byte, size uint16, at Position) bool {
 	r.n = 0
 	l, ok := parse(b)
-	if !ok || !fits(len(b)-l.head, int(size), at) {
+	if !ok || !l.fits(len(b)-l.head, int(size), at) {
 		return false
 	}
 	r.start(b, l, size)
+	r.count = segments(len(b)-l.head, int(size))
 	r.ended = at == Last
 	return true
 }
@@ -55,10 +57,20 @@ func (r *Run) start(b []byte, l layout, size uint16) {
 	copy(r.header[:], b[:l.head])
 }
 
-// fits reports whether a segment at a place may have a payload of n bytes: all of size but the last.
-func fits(n, size int, at Position) bool {
-	return n > 0 && (n == size || at == Last && n < size)
+// fits reports whether what stands at a place may have a payload of n bytes: a whole segment, shorter only at the end; of UDP
+// several as well. A chunk of TCP could make thousands of segments of a byte each: that way is for template runs.
+func (l layout) fits(n, size int, at Position) bool {
+	switch {
+	case n <= 0 || size <= 0 || at != Last && n%size != 0:
+		return false
+	case l.proto == protoUDP:
+		return segments(n, size) <= udpSegmentsMax
+	}
+	return n <= size
 }
+
+// segments returns how many segments n bytes are.
+func segments(n, size int) int { return (n + size - 1) / size }
 
 // Open reports whether there is a run.
 func (r *Run) Open() bool { return r.n > 0 }
@@ -78,8 +90,8 @@ func (r *Run) Room(length int, bare bool) ([]byte, bool) {
 		head = 0
 	}
 	at := r.n - head
-	if r.n == 0 || r.ended || bare && !r.whole || r.l.proto == protoUDP && r.count == udpSegmentsMax || length <= head ||
-		at+length > min(len(r.buf), LengthMax) {
+	if r.n == 0 || r.ended || bare && !r.whole || length <= head ||
+		r.l.proto == protoUDP && r.count+segments(length-head, r.size) > udpSegmentsMax || at+length > min(len(r.buf), LengthMax) {
 		return nil, false
 	}
 	r.bare = bare
@@ -105,7 +117,7 @@ func (r *Run) Keep(segment []byte, at Position) bool {
 	}
 	l, ok := parse(segment)
 	payload := len(segment) - l.head
-	ok = ok && l == r.l && (r.whole && payload > 0 || fits(payload, r.size, at)) && r.follows(segment)
+	ok = ok && l == r.l && (r.whole && payload > 0 || r.l.fits(payload, r.size, at)) && r.follows(segment)
 	if ok && l.proto == protoTCP && at == Last {
 		r.flags = segment[l.upper+13] & (tcpFIN | tcpPSH)
 	}
@@ -114,7 +126,7 @@ func (r *Run) Keep(segment []byte, at Position) bool {
 		return false
 	}
 	r.n += payload
-	r.count++
+	r.count += segments(payload, r.size)
 	r.ended = at == Last
 	return true
 }

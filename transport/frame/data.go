@@ -27,8 +27,8 @@ const (
 	MetaSplit           = 0x08 // one of two pieces of a packet too big for the path
 	MetaSplitLast       = 0x10 // with MetaSplit: the second piece; its counter is the first's plus one
 	MetaAuthOnly        = 0x20 // the payload is authenticated and not encrypted
+	MetaBundle          = 0x40 // several packets, one behind the other
 	MetaTemplate        = 0x80 // a piece of a template run; with a position in it
-	metaReserved        = 0x40
 )
 
 // A DataHeader starts every data datagram. All 16 bytes are additional data of the AEAD, followed
@@ -49,7 +49,7 @@ const (
 //
 // The index was issued by the receiver (see Channels) and stands for (peer, VN, lane).
 type DataHeader struct {
-	Meta    [3]byte // flags, then the segment size of a run, or the index of a piece, big-endian; zero for a single packet
+	Meta    [3]byte // flags, then the segment size, or the index of a piece, big-endian
 	Index   uint32
 	Counter uint64
 }
@@ -83,20 +83,23 @@ func PieceMeta(at byte, size uint16) (meta [3]byte) {
 // pieceIndexMax is the highest index of a piece.
 const pieceIndexMax = 127
 
-// possible reports whether the flags go together: a run has a size and a partial checksum, nothing else has a size, and
-// what is split is whole in every other way.
+// possible reports whether the flags go together. A run has a size and a partial checksum. A single packet with a size is a
+// super-packet in whole, and partial; without one it may be partial, split or a bundle, but not two of these.
 func (h DataHeader) possible() bool {
 	flags, size := h.Meta[0], h.SegmentSize()
-	if flags&metaReserved != 0 || flags&MetaSplit == 0 && flags&MetaSplitLast != 0 {
+	run, partial := flags&MetaRunMask != 0, flags&MetaPartialChecksum != 0
+	split, bundle := flags&MetaSplit != 0, flags&MetaBundle != 0
+	switch {
+	case flags&MetaSplitLast != 0 && !split:
 		return false
-	}
-	if flags&MetaTemplate != 0 && (flags&MetaRunMask == 0 || h.PieceIndex() > pieceIndexMax || uint64(h.PieceIndex()) > h.Counter) {
+	case run && (size == 0 || !partial), size != 0 && !partial:
 		return false
+	case partial && (split || bundle), split && bundle:
+		return false
+	case flags&MetaTemplate != 0:
+		return run && h.PieceIndex() <= pieceIndexMax && uint64(h.PieceIndex()) <= h.Counter
 	}
-	if flags&MetaRunMask == 0 {
-		return size == 0 && (flags&MetaPartialChecksum == 0 || flags&MetaSplit == 0)
-	}
-	return size != 0 && flags&MetaPartialChecksum != 0 && flags&MetaSplit == 0
+	return true
 }
 
 // Lane returns the sender's lane, which the low LaneBits of the index name.

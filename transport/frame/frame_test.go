@@ -291,7 +291,7 @@ func TestRefused(t *testing.T) {
 		want error
 	}{
 		{"data", with("data", 0, 2), frame.ErrType},
-		{"data", with("data", 1, 0x40), frame.ErrReserved},
+		{"data", with("data", 1, 0x48), frame.ErrReserved},
 		{"data", with("data", 1, 0x80), frame.ErrReserved},
 		{"init", with("init", 0, 3), frame.ErrType},
 		{"init", with("init", 1, 1), frame.ErrReserved},
@@ -478,8 +478,15 @@ func TestDataFlags(t *testing.T) {
 			b := append(h.Append(nil), make([]byte, frame.TagLen)...)
 			_, _, err := frame.ParseDataHeader(b)
 			run, partial, split, second := flags&3 != 0, flags&4 != 0, flags&8 != 0, flags&16 != 0
-			template, index := flags&128 != 0, flags&3 > 1
-			want := flags&64 == 0 && !(template && !run) && !(template && index && size > 127) && run == (size != 0) && !(run && !partial) && !(split && (run || partial)) && !(second && !split)
+			bundle, template, index := flags&64 != 0, flags&128 != 0, flags&3 > 1
+			kinds := 0
+			for _, is := range []bool{partial, split, bundle} {
+				if is {
+					kinds++
+				}
+			}
+			want := kinds <= 1 && !(second && !split) && !(run && !(partial && size != 0)) && !(size != 0 && !partial) &&
+				!(template && !run) && !(template && index && size > 127)
 			if (err == nil) != want {
 				t.Errorf("flags %#02x with size %d: %v, want it taken: %v", flags, size, err, want)
 			}
@@ -488,7 +495,7 @@ func TestDataFlags(t *testing.T) {
 			}
 		}
 	}
-	if taken != 28 {
+	if taken != 34 {
 		t.Errorf("%d combinations are taken", taken)
 	}
 	// A piece's index is that from the counter of the first.
