@@ -29,7 +29,7 @@ func open(t testing.TB) (*netnstest.Namespace, *Device) { return openAs(t, Open)
 func openPlain(name string, mtu int) (*Device, error) {
 	d, err := openWater(name)
 	if err == nil {
-		d.mtu, err = mtu, setMTU(d.name, mtu)
+		d.mtu, err = mtu, setLink(d.name, mtu)
 	}
 	return d, err
 }
@@ -96,7 +96,7 @@ func TestNameAndMTUAreTheKernels(t *testing.T) {
 		t.Errorf("name %q, MTU %d", d.Name(), d.MTU())
 	}
 	out, err := ns.Output("ip -o link show vine0")
-	if err != nil || !strings.Contains(out, fmt.Sprintf("mtu %d", testMTU)) {
+	if err != nil || !strings.Contains(out, fmt.Sprintf("mtu %d", testMTU)) || !strings.Contains(out, fmt.Sprintf("qlen %d", queueLength)) {
 		t.Errorf("ip link: %v %s", err, out)
 	}
 }
