@@ -53,6 +53,8 @@ const (
 	// Relayed: between the routers is a third machine that forwards nothing by its kernel. It runs a queue-VR, and the
 	// routers of the sites are limited VRs.
 	Relayed Topology = "relayed"
+	// Streamed is Direct, but no UDP passes between the routers.
+	Streamed Topology = "streamed"
 )
 
 // A Kind is how something is measured.
@@ -96,6 +98,7 @@ var Measures = []Measure{
 	{Name: "loss-0.1", What: "TCP, one flow, 0.1 % of all packets between the sites lost at random", Kind: TCP, Topology: Lossy, Flows: 1, Loss: 0.1},
 	{Name: "loss-1", What: "the same, 1 %", Kind: TCP, Topology: Lossy, Flows: 1, Loss: 1},
 	{Name: "relay", What: "TCP, one flow, through a queue-VR; beside it the direct path", Kind: TCP, Topology: Relayed, Flows: 1, OursOnly: true},
+	{Name: "stream", What: "TCP, one flow, over a TLS connection, where no UDP passes", Kind: TCP, Topology: Streamed, Flows: 1, OursOnly: true},
 	{Name: "relay-direct", What: "TCP, one flow, on the direct path", Kind: TCP, Topology: Direct, Flows: 1, OursOnly: true, option: "relay"},
 }
 

@@ -34,6 +34,7 @@ var Figures = []Figure{
 	{Name: "loss-1", What: "TCP, 1 flow, 1 % loss", Unit: "Mb/s"},
 	{Name: "relay-direct", What: "TCP, 1 flow, direct path, beside the next", Unit: "Mb/s"},
 	{Name: "relay", What: "TCP, 1 flow, through a queue-VR", Unit: "Mb/s"},
+	{Name: "stream", What: "TCP, 1 flow, over a TLS connection", Unit: "Mb/s"},
 	{Name: "memory", What: "resident memory of the larger router under load", Unit: "MiB", Less: true},
 }
 

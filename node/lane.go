@@ -119,7 +119,8 @@ type sealer struct {
 	cut   segment.Cutter
 	chop  segment.Chopper
 	open  bundle
-	frags [][]byte // room for the IP fragments of one packet
+	whole []underlay.Datagram // one, for a super-packet in whole; nil: none was sent yet
+	frags [][]byte            // room for the IP fragments of one packet
 }
 
 // A bundle is small packets for one router and VN that wait in out[used], behind the place of the header, until the batch has no
@@ -275,6 +276,10 @@ func (l *sendLane) each(snap *snapshot, p capture.Packet) {
 // run seals a super-packet as a template run, or else as the run of its segments.
 func (l *sealer) run(peer *sendPeer, index uint32, d forward.Decision, p capture.Packet) {
 	l.mark(peer)
+	if path.KindOf(peer.endpoint) == path.Streamed && len(p.Bytes) <= recordMax {
+		l.record(peer, index, d, p)
+		return
+	}
 	if count := l.chop.Start(p, d.PathMTU); count > 0 {
 		l.pieces(peer, index, d, p.GSOSize, count)
 		return
@@ -289,6 +294,28 @@ func (l *sealer) run(peer *sendPeer, index uint32, d forward.Decision, p capture
 			l.put(peer, index, d.VN, meta, b)
 		}
 	}
+}
+
+// recordMax is the longest super-packet that a stream connection carries in whole.
+const recordMax = underlay.StreamDatagramMax - frame.DataHeaderLen - frame.TagLen
+
+// record seals a super-packet in whole, for a stream connection, which nothing is lost on.
+func (l *sealer) record(peer *sendPeer, index uint32, d forward.Decision, p capture.Packet) {
+	l.flush() // what came before goes first
+	if l.whole == nil {
+		l.whole = newDatagrams(1, underlay.StreamDatagramMax)
+	}
+	meta := frame.RunMeta(byte(segment.Single), p.GSOSize)
+	meta[0] |= metaOf(d.Seal)[0]
+	dg := &l.whole[0]
+	sealed, ok := peer.sender.Seal(dg.Buf[:0], index, meta, d.VN, p.Bytes)
+	if !ok {
+		l.n.spent.Add(1)
+		return
+	}
+	dg.N, dg.Addr = len(sealed), peer.endpoint
+	l.n.write(l.whole)
+	l.n.sent.Add(1)
 }
 
 // pieces seals the pieces of the chopped super-packet, under consecutive counters whoever else seals for the peer: the
@@ -494,7 +521,7 @@ func (n *Node) receiveLane(socket underlay.Socket) error {
 // newSocketLane returns the receive lane of a socket.
 func newSocketLane(n *Node, socket underlay.Socket) *receiveLane {
 	count, size := underlay.BatchMax, packetMax
-	if socket == n.socket && n.many {
+	if socket != n.socket || n.many {
 		count, size = manyBatch, underlay.OffloadBytes
 	}
 	l := newReceiveLane(n, newDatagrams(count, size))
@@ -798,10 +825,7 @@ func (l *receiveLane) accept(header frame.DataHeader, at int, packet []byte) for
 	p := capture.Packet{Bytes: packet}
 	switch pos, size := segment.Position(header.Meta[0]&frame.MetaRunMask), header.SegmentSize(); {
 	case size != 0:
-		if pos == segment.Single {
-			pos = segment.Last // a run of its own
-		}
-		if !l.run.Start(packet, size, pos) {
+		if ok := pos == segment.Single && l.run.StartWhole(packet, size) || pos != segment.Single && l.run.Start(packet, size, pos); !ok {
 			return forward.DropHeader
 		}
 		l.run.index, l.run.next, l.run.size, l.run.at = header.Index, header.Counter+1, size, at

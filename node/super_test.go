@@ -2,8 +2,10 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"net/netip"
+	"sync"
 	"testing"
 
 	"github.com/vine-mesh/vine/node/capture"
@@ -11,6 +13,7 @@ import (
 	"github.com/vine-mesh/vine/node/segment"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/frame"
+	"github.com/vine-mesh/vine/transport/underlay"
 )
 
 // superTCP returns a TCP super-packet with payload bytes in segments of size.
@@ -297,5 +300,75 @@ func BenchmarkLane(b *testing.B) {
 				b.Fatalf("%d bytes arrived", p.far.bytes)
 			}
 		})
+	}
+}
+
+// TestSuperPacketOverStream: over a stream connection a super-packet is one datagram, real sockets between the lanes; one that is too
+// long for that, and everything else, goes as on any path, and in order.
+func TestSuperPacketOverStream(t *testing.T) {
+	for _, ends := range [][2]netip.Addr{{hostA4, hostB4}, {hostA6, hostB6}} {
+		p := newLanePair(t, 1440, tables.SealEncrypt)
+		p.far.keep = true
+		listener, dialler := underlay.NewStreams(underlay.StreamsConfig{}), underlay.NewStreams(underlay.StreamsConfig{})
+		at, err := listener.Listen(underlay.TCP, netip.MustParseAddrPort("127.0.0.1:0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		for _, s := range []*underlay.Streams{listener, dialler} {
+			running.Go(func() { s.Run(ctx) })
+		}
+		to, err := dialler.Dial(ctx, underlay.StreamTarget{Protocol: underlay.TCP, Endpoint: at})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The dialler is B: it takes long datagrams without further ado.
+		p.a.streams, p.b.streams = listener, dialler
+		greet := []underlay.Datagram{{Buf: make([]byte, 32), N: 32, Addr: to}}
+		if _, err := dialler.WriteBatch(greet); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := listener.ReadBatch(greet); err != nil {
+			t.Fatal(err)
+		}
+		peer := *p.a.snapshot.Load().peers[laneB]
+		peer.endpoint = greet[0].Addr
+		next := *p.a.snapshot.Load()
+		next.peers = map[tables.RouterID]*sendPeer{laneB: &peer}
+		p.a.snapshot.Store(&next)
+
+		list := []capture.Packet{
+			{Bytes: inner(ends[0], ends[1], 100, true)}, superTCP(ends[0], ends[1], 60_000, 1300),
+			{Bytes: inner(ends[0], ends[1], 1300, true)}, superTCP(ends[0], ends[1], 65_470, 1300),
+		}
+		p.put(list...)
+		p.receive = newSocketLane(p.b, dialler)
+		for p.far.packets < 1+47+1+51 {
+			n, err := dialler.ReadBatch(p.receive.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.receive.take(n)
+			if !p.receive.run.Unfinished() {
+				p.receive.flush()
+			}
+		}
+		var sent []capture.Packet
+		for _, q := range list {
+			sent = append(sent, aged(q))
+		}
+		if got, want := wire(t, p.far.all), wire(t, sent); len(got) != len(want) || len(p.far.all) != 4 {
+			t.Errorf("%d packets written, %d on the wire, want 4 and %d", len(p.far.all), len(got), len(want))
+		} else {
+			sameWire(t, got, want)
+		}
+		if got := p.a.sent.Load(); got != 3+46 {
+			t.Errorf("%d datagrams", got)
+		}
+		stop()
+		listener.Close()
+		dialler.Close()
+		running.Wait()
 	}
 }

@@ -294,7 +294,7 @@ func missing(stages []bench.Stage) (list []string) {
 			if r.Measure.Kind == bench.TCP || r.Measure.Loaded {
 				need["iperf3"] = "iperf3"
 			}
-			if r.Measure.Topology == bench.Lossy {
+			if r.Measure.Topology == bench.Lossy || r.Measure.Topology == bench.Streamed {
 				need["nft"] = "nftables"
 			}
 		}

@@ -66,7 +66,7 @@ func build(place bench.Place, regime bench.Regime, dir string) (s *sites, err er
 	s.near.wan, s.near.gateway = nearWAN, nearMid
 	s.far.wan, s.far.gateway = farWAN, farMid
 	ends := []end{{s.near.router, "wan0"}, {s.far.router, "wan0"}}
-	if place.Topology == bench.Direct {
+	if place.Topology == bench.Direct || place.Topology == bench.Streamed {
 		s.far.wan, s.far.gateway = directFar, nearWAN
 		if err := netns.Wire(s.near.router, "wan0", s.far.router, "wan0"); err != nil {
 			return s, err
@@ -106,8 +106,11 @@ func build(place bench.Place, regime bench.Regime, dir string) (s *sites, err er
 			return s, err
 		}
 	}
-	if place.Topology == bench.Lossy {
+	switch place.Topology {
+	case bench.Lossy:
 		return s, s.prepareLoss()
+	case bench.Streamed:
+		return s, s.noUDP()
 	}
 	return s, nil
 }
@@ -193,6 +196,17 @@ func (s *sites) lose(percent float64) error {
 		return err
 	}
 	return s.middle.Run("nft -f " + path)
+}
+
+// noUDP has no UDP pass between the routers.
+func (s *sites) noUDP() error {
+	path := filepath.Join(s.near.dir, "noudp.nft")
+	rules := "table inet noudp {\nchain in { type filter hook input priority 0; iifname \"wan0\" meta l4proto udp drop; }\n" +
+		"chain out { type filter hook output priority 0; oifname \"wan0\" meta l4proto udp drop; }\n}\n"
+	if err := os.WriteFile(path, []byte(rules), 0o600); err != nil {
+		return err
+	}
+	return s.near.router.Run("nft -f " + path)
 }
 
 // await waits until the far host answers the near one, several times on end: the first packet may have gone a way of its

@@ -57,13 +57,17 @@ func openVine(ctx context.Context, s *sites, path string, seal []string) error {
 		seeds = map[*vr]netip.Addr{near: nearMid, far: farMid}
 		members, kind = []*vr{near, far}, "limited"
 	}
+	first := "auto"
+	if s.place.Topology == bench.Streamed {
+		first = "regular" // nobody can tell it by UDP that it can be reached
+	}
 	lan := func(v *vr) []string {
 		if v.ns == s.middle {
 			return nil // no hosts there
 		}
 		return []string{"--lan", "lan0"}
 	}
-	if err := founder.configure("auto"); err != nil {
+	if err := founder.configure(first); err != nil {
 		return err
 	}
 	phrase := filepath.Join(founder.dir, "passphrase")

@@ -26,7 +26,7 @@ type Run struct {
 }
 
 // Start opens a run with the segment b, or chunk of segments; further ones go into b's capacity. It fails if no segment of
-// size can be like that. A run that starts with the last is whole.
+// size can be like that.
 func (r *Run) Start(b []byte, size uint16, at Position) bool {
 	r.n = 0
 	l, ok := parse(b)
@@ -37,6 +37,15 @@ func (r *Run) Start(b []byte, size uint16, at Position) bool {
 	r.count = segments(len(b)-l.head, int(size))
 	r.ended = at == Last
 	return true
+}
+
+// StartWhole opens a run with all of its segments in b.
+func (r *Run) StartWhole(b []byte, size uint16) bool {
+	if r.StartTemplate(b, size) { // TCP, in segments that are not tiny
+		r.ended = true
+		return true
+	}
+	return r.Start(b, size, Last)
 }
 
 // StartTemplate opens a template run with a piece that begins with headers, or got them from Templates.Complete. size is that

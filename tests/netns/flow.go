@@ -17,11 +17,11 @@ import (
 // A Flow is UDP between two hosts, numbered packets at a steady rate both ways, that tells afterwards
 // what became of them. Each side sends whatever it hears of the other.
 type Flow struct {
-	There, Back *Direction
-	stop        chan struct{}
-	senders     sync.WaitGroup
-	once        sync.Once
-	sockets     [2]*net.UDPConn
+	There, Back        *Direction
+	stop               chan struct{}
+	senders, receivers sync.WaitGroup
+	once               sync.Once
+	sockets            [2]*net.UDPConn
 }
 
 const (
@@ -61,7 +61,7 @@ func StartFlow(t testing.TB, from, to End, rate int) *Flow {
 	start := time.Now()
 	for i, d := range []*Direction{f.There, f.Back} {
 		d.start = start
-		go d.receive(f.sockets[1-i], tag+uint64(i))
+		f.receivers.Go(func() { d.receive(f.sockets[1-i], tag+uint64(i)) })
 		f.senders.Go(func() { d.send(f.sockets[i], at[1-i], tag+uint64(i), rate, f.stop) })
 	}
 	// Before the sockets are closed, which happens in the opposite order.
@@ -82,6 +82,7 @@ func (f *Flow) Stop() {
 		for _, c := range f.sockets {
 			_ = c.Close()
 		}
+		f.receivers.Wait() // a port is free when nobody reads from it any more
 	}()
 	deadline := time.After(flowLinger)
 	tick := time.NewTicker(10 * time.Millisecond)

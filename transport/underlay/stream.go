@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// readBytes is the buffer of what has come over a connection and was not read yet.
+	// readBytes is the buffer of what has come over a connection and was not read yet, unless a single datagram is longer.
 	readBytes = 32 << 10
 
 	// writeBytes is how much is given to a connection at a time at most, unless a single datagram is longer. Together
@@ -261,7 +261,11 @@ func (c *stream) read() {
 	for have := 0; ; {
 		n, message, err := c.link.read(c.in[have:])
 		have += n
-		whole, count, bad := frames(c.in[:have])
+		longest := strangerDatagramMax
+		if c.dialled || c.kept.Load() {
+			longest = StreamDatagramMax
+		}
+		whole, count, next, bad := frames(c.in[:have], longest)
 		if message && whole != have && bad == nil {
 			bad = errors.New("a message that ends within a datagram")
 		}
@@ -273,6 +277,9 @@ func (c *stream) read() {
 			}
 			copy(c.in, c.in[whole:have])
 			have -= whole
+		}
+		if next > len(c.in) {
+			c.in = append(c.in, make([]byte, lengthBytes+StreamDatagramMax-len(c.in))...)
 		}
 		if bad != nil {
 			err = bad

@@ -22,4 +22,6 @@ const (
 	QueueBytesMax   = queueBytesMax
 	HeaderBytesMax  = headerBytesMax
 	StreamPath      = streamPath
+
+	StrangerDatagramMax = strangerDatagramMax
 )

@@ -28,21 +28,22 @@ const (
 
 var errFrameLength = errors.New("a datagram longer than the protocol allows")
 
-// frames returns how many bytes at the beginning of b are whole datagrams with their lengths, and how many
-// datagrams these are. After an error nothing that follows means anything.
-func frames(b []byte) (whole, count int, err error) {
+// frames returns how many bytes at the beginning of b are whole datagrams with their lengths, none of more than longest bytes,
+// how many datagrams these are, and how many bytes the next one has that is not whole yet. After an error nothing that follows
+// means anything.
+func frames(b []byte, longest int) (whole, count, next int, err error) {
 	for len(b)-whole >= lengthBytes {
 		n := int(binary.BigEndian.Uint16(b[whole:]))
-		if n > StreamDatagramMax {
-			return whole, count, errFrameLength
+		if n > longest {
+			return whole, count, 0, errFrameLength
 		}
 		if len(b)-whole-lengthBytes < n {
-			break
+			return whole, count, lengthBytes + n, nil
 		}
 		whole += lengthBytes + n
 		count++
 	}
-	return whole, count, nil
+	return whole, count, 0, nil
 }
 
 // A sendQueue is a ring of datagrams, each with its time of arrival and its length before it. The zero value

@@ -16,7 +16,7 @@ func frame(b, p []byte) []byte {
 func TestFramesTruncated(t *testing.T) {
 	var b []byte
 	ends := map[int]int{0: 0} // where a datagram ends, and which
-	for i, n := range []int{0, 1, 300, 0, 1280, StreamDatagramMax} {
+	for i, n := range []int{0, 1, 300, 0, 1280, strangerDatagramMax} {
 		b = frame(b, make([]byte, n))
 		ends[len(b)] = i + 1
 	}
@@ -25,13 +25,16 @@ func TestFramesTruncated(t *testing.T) {
 		if _, ok := ends[n]; ok {
 			last = n
 		}
-		whole, count, err := frames(b[:n])
+		whole, count, next, err := frames(b[:n], strangerDatagramMax)
+		if n >= last+lengthBytes && (next <= n-last || b[last] != byte((next-lengthBytes)>>8) || b[last+1] != byte(next-lengthBytes)) {
+			t.Fatalf("of %d bytes: the next datagram has %d", n, next)
+		}
 		if whole != last || count != ends[last] || err != nil {
 			t.Fatalf("of %d bytes: %d in %d datagrams, %v; want %d in %d", n, whole, count, err, last, ends[last])
 		}
 	}
-	bad := binary.BigEndian.AppendUint16(b, StreamDatagramMax+1)
-	if whole, count, err := frames(bad); whole != len(b) || count != 6 || err == nil {
+	bad := binary.BigEndian.AppendUint16(b, strangerDatagramMax+1)
+	if whole, count, _, err := frames(bad, strangerDatagramMax); whole != len(b) || count != 6 || err == nil {
 		t.Errorf("too long: %d, %d, %v", whole, count, err)
 	}
 }
@@ -43,7 +46,7 @@ func FuzzFrames(f *testing.F) {
 	f.Add([]byte{0xff, 0xff, 1})
 	f.Add(frame(frame(nil, make([]byte, 40)), []byte("abc")))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		whole, count, err := frames(b)
+		whole, count, _, err := frames(b, StreamDatagramMax)
 		if whole > len(b) || whole < count*lengthBytes {
 			t.Fatalf("%d bytes in %d datagrams of %d bytes", whole, count, len(b))
 		}

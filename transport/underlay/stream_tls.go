@@ -29,7 +29,7 @@ const (
 	streamPath = "/vine"
 
 	// messageBytesMax bounds a WebSocket message. A sender makes none longer than writeBytes or one datagram.
-	messageBytesMax = 64 << 10
+	messageBytesMax = 64<<10 + 64
 
 	notFound = "404 page not found\n"
 )

@@ -21,12 +21,16 @@ import (
 
 // The limits of Streams. docs/wire.md, "Stream connections".
 const (
-	// StreamDatagramMax is the longest datagram a stream connection carries: a data datagram around the
-	// largest packet of a 9,000-byte underlay, with room for a relay's header and tag.
-	StreamDatagramMax = 9216
+	// StreamDatagramMax is the longest datagram a stream connection carries: what its length field can say. It has room for
+	// most super-packets.
+	StreamDatagramMax = 1<<16 - 1
+
+	// strangerDatagramMax is the longest that one takes before the other side has proved itself, and the longest in the same
+	// buffer: a data datagram around the largest packet of a 9,000-byte underlay, with room for a relay's header and tag.
+	strangerDatagramMax = 9216
 
 	// streamsMax bounds the connections of one VR, those that are still being made included. A router has one
-	// or two per site it cannot reach by UDP, and each costs at most 350 KiB.
+	// or two per site it cannot reach by UDP, and each costs at most 450 KiB.
 	streamsMax = 1024
 
 	// strangersMax bounds the accepted connections whose other side has not proved itself, so that strangers

@@ -24,13 +24,18 @@ import (
 func exchange(t testing.TB, a, b *underlay.Streams, to netip.AddrPort) {
 	t.Helper()
 	in := []underlay.Datagram{{Buf: make([]byte, underlay.StreamDatagramMax)}}
-	for _, n := range []int{5, 1400, underlay.StreamDatagramMax} {
+	var atB netip.AddrPort
+	for _, n := range []int{5, 1400, underlay.StrangerDatagramMax, underlay.StreamDatagramMax} {
+		if n > underlay.StrangerDatagramMax {
+			b.Keep(atB)
+		}
 		if k, err := a.WriteBatch([]underlay.Datagram{dgram(to, n)}); k != 1 || err != nil {
 			t.Fatalf("WriteBatch = %d, %v", k, err)
 		}
 		if k, err := b.ReadBatch(in); k != 1 || err != nil || in[0].N != n {
 			t.Fatalf("ReadBatch = %d of %d bytes, %v, want %d bytes", k, in[0].N, err, n)
 		}
+		atB = in[0].Addr
 		if k, err := b.WriteBatch([]underlay.Datagram{dgram(in[0].Addr, n)}); k != 1 || err != nil {
 			t.Fatalf("WriteBatch = %d, %v", k, err)
 		}

@@ -408,3 +408,30 @@ func TestEndedIsBounded(t *testing.T) {
 		t.Errorf("%d of %d notices, %d open", len(a.Ended()), cap(a.Ended()), openStreams(a))
 	}
 }
+
+// TestStrangersAreShort: who has not proved itself gets no buffer for a super-packet: its connection ends at the length.
+func TestStrangersAreShort(t *testing.T) {
+	noLeaks(t)
+	b, at := server(t, underlay.TCP, func(underlay.Limits) {})
+	in := []underlay.Datagram{{Buf: make([]byte, underlay.StreamDatagramMax)}}
+	for _, n := range []int{underlay.StrangerDatagramMax, underlay.StrangerDatagramMax + 1} {
+		raw := dialFrom(t, "127.0.0.1", at)
+		if _, err := raw.Write(append(binary.BigEndian.AppendUint16(nil, uint16(n)), make([]byte, underlay.StrangerDatagramMax)...)); err != nil {
+			t.Fatal(err)
+		}
+		if n == underlay.StrangerDatagramMax {
+			if k, err := b.ReadBatch(in); k != 1 || err != nil || in[0].N != n {
+				t.Errorf("ReadBatch = %d of %d bytes, %v", k, in[0].N, err)
+			}
+			raw.Close()
+			<-b.Ended()
+			continue
+		}
+		if _, err := io.Copy(io.Discard, raw); err == nil {
+			<-b.Ended()
+		}
+		if list := b.Status(); len(list) != 0 {
+			t.Errorf("a stranger may send %d bytes in one: %+v", n, list)
+		}
+	}
+}
