@@ -119,6 +119,7 @@ type sealer struct {
 	cut   segment.Cutter
 	chop  segment.Chopper
 	open  bundle
+	ecn   uint8               // of what is sealed now
 	whole []underlay.Datagram // one, for a super-packet in whole; nil: none was sent yet
 	frags [][]byte            // room for the IP fragments of one packet
 }
@@ -133,6 +134,7 @@ type bundle struct {
 	index   uint32
 	vn      tables.VNID
 	meta    [3]byte
+	ecn     uint8
 }
 
 // ipFragsMax is how many IP fragments one packet can become: the longest IPv4 packet on the
@@ -183,7 +185,7 @@ func (l *sendLane) gathered(snap *snapshot, run []capture.Packet, size uint16) b
 	if peer == nil || peer.index[d.VN] == 0 {
 		return false
 	}
-	l.mark(peer)
+	l.mark(peer, run[0].Bytes)
 	auth := metaOf(d.Seal)[0]
 	for i, n := 0, segment.ChunkMax(run[0], d.PathMTU); i < len(run); i += n {
 		chunk := run[i:min(i+n, len(run))]
@@ -275,7 +277,7 @@ func (l *sendLane) each(snap *snapshot, p capture.Packet) {
 
 // run seals a super-packet as a template run, or else as the run of its segments.
 func (l *sealer) run(peer *sendPeer, index uint32, d forward.Decision, p capture.Packet) {
-	l.mark(peer)
+	l.mark(peer, p.Bytes)
 	if path.KindOf(peer.endpoint) == path.Streamed && len(p.Bytes) <= recordMax {
 		l.record(peer, index, d, p)
 		return
@@ -340,8 +342,9 @@ func (l *sealer) pieces(peer *sendPeer, index uint32, d forward.Decision, size u
 	}
 }
 
-// mark tells the control loop that data goes to the peer.
-func (l *sealer) mark(peer *sendPeer) {
+// mark tells the control loop that data goes to the peer, and takes note of what the packet says of congestion.
+func (l *sealer) mark(peer *sendPeer, packet []byte) {
+	l.ecn = forward.ECN(packet)
 	if !peer.used.Load() {
 		peer.used.Store(true)
 		l.hint = true
@@ -351,7 +354,7 @@ func (l *sealer) mark(peer *sendPeer) {
 // seal appends packet to the outgoing batch, whole, in two pieces when the path is narrow, or as
 // the IP fragments that a router must make of it.
 func (l *sealer) seal(peer *sendPeer, index uint32, d forward.Decision, p capture.Packet) {
-	l.mark(peer)
+	l.mark(peer, p.Bytes)
 	meta, packet := metaOf(d.Seal), p.Bytes
 	if p.Partial {
 		meta[0] |= frame.MetaPartialChecksum
@@ -408,9 +411,9 @@ func (l *sealer) bundle(peer *sendPeer, index uint32, d forward.Decision, meta [
 		return false
 	}
 	o := &l.open
-	if o.packets == 0 || o.peer != peer || o.index != index || o.meta != meta || o.bytes+len(packet) > o.room {
+	if o.packets == 0 || o.peer != peer || o.index != index || o.meta != meta || o.ecn != l.ecn || o.bytes+len(packet) > o.room {
 		l.free(peer)
-		*o = bundle{room: d.PathMTU, peer: peer, index: index, vn: d.VN, meta: meta}
+		*o = bundle{room: d.PathMTU, peer: peer, index: index, vn: d.VN, meta: meta, ecn: l.ecn}
 	}
 	at := peer.room() + frame.DataHeaderLen + o.bytes
 	o.bytes += copy(l.out[l.used].Buf[at:], packet)
@@ -428,8 +431,10 @@ func (l *sealer) close() {
 	if o.packets > 1 {
 		o.meta[0] |= frame.MetaBundle
 	}
-	dg, room := &l.out[l.used], o.peer.room()
+	dg, room, now := &l.out[l.used], o.peer.room(), l.ecn
+	l.ecn = o.ecn
 	l.sealed(dg, room, o.peer, o.index, o.vn, o.meta, dg.Buf[room+frame.DataHeaderLen:][:o.bytes])
+	l.ecn = now
 }
 
 // free returns the next datagram of the batch, and where in it a sealed packet for the peer begins.
@@ -452,7 +457,7 @@ func (p *sendPeer) room() int {
 // address makes the sealed packet of n bytes in dg ready to go to a peer: straight, or in a relay
 // datagram. A relay whose link has just gone gets nothing: N is zero.
 func (l *sealer) address(dg *underlay.Datagram, peer *sendPeer, vn tables.VNID, n int) {
-	dg.N, dg.Addr = n, peer.endpoint
+	dg.N, dg.Addr, dg.ECN = n, peer.endpoint, l.ecn
 	if peer.room() == 0 {
 		return
 	}
@@ -554,6 +559,7 @@ type receiveLane struct {
 	out     [][]capture.Packet  // packets to inject, by attachment
 	join    *forward.Joiner
 	run     openRun
+	ecn     uint8 // of the datagram that is opened now
 
 	templates segment.Templates
 }
@@ -565,6 +571,7 @@ type openRun struct {
 	next  uint64 // the counter that goes on with it
 	size  uint16
 	at    int // its attachment
+	ecn   uint8
 
 	template bool
 	first    uint64 // counter of a template run's first piece
@@ -594,6 +601,7 @@ func (l *receiveLane) take(count int) {
 			l.n.forged.Add(uint64(dg.Count())) // nobody is there
 			continue
 		}
+		l.ecn = dg.ECN
 		for b := range dg.All() {
 			l.datagram(&in, b, dg.Addr)
 		}
@@ -619,8 +627,17 @@ func (l *receiveLane) flush() {
 // endRun makes one packet of the open run, if there is one.
 func (l *receiveLane) endRun() {
 	if l.run.Open() {
-		l.out[l.run.at] = append(l.out[l.run.at], l.run.Close())
+		l.queue(l.run.at, l.run.Close(), l.run.ecn)
 	}
+}
+
+// queue takes a packet for injection, unless the datagrams around it say that their way was congested and it cannot.
+func (l *receiveLane) queue(at int, p capture.Packet, outer uint8) {
+	if outer != 0 && !forward.Decapsulate(p.Bytes, outer) {
+		l.n.drops[forward.DropCongestion].Add(uint64(p.Segments()))
+		return
+	}
+	l.out[at] = append(l.out[at], p)
 }
 
 // arrived is what one batch is judged by.
@@ -691,6 +708,7 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 			n.drops[forward.DropHeader].Add(1)
 		}
 		l.run.next++
+		l.run.ecn = forward.WorseECN(l.run.ecn, l.ecn)
 		l.filled += l.run.Len() - before
 		return
 	}
@@ -797,6 +815,7 @@ func (l *receiveLane) piece(snap *snapshot, g grant, header frame.DataHeader, he
 		return
 	}
 	l.run.index, l.run.next, l.run.template, l.run.first, l.run.at = header.Index, header.Counter+1, true, id.Counter, attachment
+	l.run.ecn = l.ecn
 	if at == segment.Last {
 		l.endRun()
 	}
@@ -815,7 +834,7 @@ func (l *receiveLane) release(id segment.RunID, attachment int) {
 		var p capture.Packet
 		if p, ok = l.templates.Release(id, l.arena[l.filled:l.filled]); ok {
 			l.filled += len(p.Bytes)
-			l.out[attachment] = append(l.out[attachment], p)
+			l.queue(attachment, p, l.ecn)
 		}
 	}
 }
@@ -829,7 +848,7 @@ func (l *receiveLane) accept(header frame.DataHeader, at int, packet []byte) for
 			return forward.DropHeader
 		}
 		l.run.index, l.run.next, l.run.size, l.run.at = header.Index, header.Counter+1, size, at
-		l.run.template = false
+		l.run.template, l.run.ecn = false, l.ecn
 		return forward.DropNone
 	case header.Meta[0]&frame.MetaPartialChecksum != 0:
 		if !segment.Seed(packet) {
@@ -837,6 +856,6 @@ func (l *receiveLane) accept(header frame.DataHeader, at int, packet []byte) for
 		}
 		p.Partial = true
 	}
-	l.out[at] = append(l.out[at], p)
+	l.queue(at, p, l.ecn)
 	return forward.DropNone
 }

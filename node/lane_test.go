@@ -32,12 +32,13 @@ func (s *steady) Read(p []byte) (int, error) {
 
 // outbox is a Socket that keeps what is sent, in room made before.
 type outbox struct {
+	ecn  []uint8 // of each
 	room [][]byte
 	used int
 }
 
 func newOutbox(count int) *outbox {
-	o := &outbox{}
+	o := &outbox{ecn: make([]uint8, count)}
 	for range count {
 		o.room = append(o.room, make([]byte, 0, packetMax))
 	}
@@ -47,6 +48,7 @@ func newOutbox(count int) *outbox {
 func (o *outbox) WriteBatch(dgs []underlay.Datagram) (int, error) {
 	for _, d := range dgs {
 		o.room[o.used] = append(o.room[o.used][:0], d.Buf[:d.N]...)
+		o.ecn[o.used] = d.ECN
 		if o.used++; o.used == len(o.room) {
 			o.used = 0
 		}

@@ -105,6 +105,7 @@ func (l *receiveLane) passOn(in *arrived, h hop, r frame.Relay, b, payload []byt
 		return
 	}
 	if dg, ok := n.onward(next, r, b[:len(b)-frame.TagLen]); ok {
+		dg.ECN = l.ecn // what the way to us has marked
 		l.onward = append(l.onward, dg)
 	}
 }

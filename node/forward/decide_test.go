@@ -361,6 +361,7 @@ func TestEveryDrop(t *testing.T) {
 		DropVN:            arrived(2, 5, in),
 		DropForeignSource: arrived(3, 1, in),
 		DropHeadless:      DropHeadless, // counted where runs are joined
+		DropCongestion:    DropCongestion,
 	}
 	names := make(map[string]bool)
 	for want, drop := range got {

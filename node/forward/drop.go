@@ -5,7 +5,8 @@ package forward
 type Drop uint8
 
 // The reasons, in the order in which Decide checks them. DropTrailing, DropVN
-// and DropForeignSource are of Arrived alone; DropHeadless is of neither.
+// and DropForeignSource are of Arrived alone; DropHeadless and
+// DropCongestion are of neither.
 const (
 	DropNone          Drop = iota
 	DropShort              // shorter than its headers or its own total length say
@@ -28,6 +29,7 @@ const (
 	DropVN                 // a router sent it in a VN that is not installed here
 	DropForeignSource      // the source is not of the sending router in that VN
 	DropHeadless           // of a run that has its headers twice, both were lost
+	DropCongestion         // the way was congested, which it has no field to say: RFC 6040, Section 4.2
 
 	dropEnd
 )
@@ -57,6 +59,7 @@ var dropText = [DropCount]string{
 	DropVN:            "unknown-vn",
 	DropForeignSource: "source-not-of-sender",
 	DropHeadless:      "headers-lost",
+	DropCongestion:    "congestion",
 }
 
 // String returns the name under which the reason is counted and shown.

@@ -39,6 +39,11 @@ func (s *UDP) setOptions(fd uintptr) {
 		probing = unix.SetsockoptInt(f, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE) == nil && probing
 	}
 	s.granted.Probing = probing
+	// So that reads tell what routers on the way have marked. Where it is refused there are no marks.
+	unix.SetsockoptInt(f, unix.IPPROTO_IP, unix.IP_RECVTOS, 1)
+	if s.family != familyV4 {
+		unix.SetsockoptInt(f, unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, 1)
+	}
 }
 
 // noIPv6 reports whether a socket could not be opened because the host has no IPv6.

@@ -28,6 +28,10 @@ type Datagram struct {
 	// last, which may be shorter. ReadBatch sets it, and not to anything else than zero before Offload; WriteBatch does
 	// not look at it.
 	Segment int
+
+	// ECN is the codepoint of the IP header (RFC 3168, Section 5): 0 Not-ECT, 1 ECT(1), 2 ECT(0), 3 CE. What is written carries
+	// it, and what is read has it, where the system lets it through; else it is 0.
+	ECN uint8
 }
 
 // Count returns how many datagrams d is.

@@ -63,12 +63,16 @@ type mmsghdr struct {
 	n   uint32
 }
 
-// A control is the one control message of a message: UDP_SEGMENT or UDP_GRO (udp(7)), how long each datagram in it is.
+// A control is a control message: UDP_SEGMENT or UDP_GRO (udp(7)), how long each datagram in a message is; IP_TOS (ip(7)) or
+// IPV6_TCLASS (RFC 3542, Section 6.5), of which the two lowest bits are ECN. All are as long as this when padded.
 type control struct {
-	hdr  unix.Cmsghdr
-	size [4]byte // the kernel takes 2 bytes of it and gives 4
-	_    [4]byte
+	hdr   unix.Cmsghdr
+	value [4]byte // the kernel takes 2 bytes of UDP_SEGMENT and gives 1 of IP_TOS
+	_     [4]byte
 }
+
+// controls are those of one message, one behind the other.
+type controls [2]control
 
 // open takes the socket away from the standard library, whose poller would be woken for each datagram that has left: see
 // package poll.

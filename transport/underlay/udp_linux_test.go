@@ -154,3 +154,54 @@ func TestConcurrentUse(t *testing.T) {
 		t.Errorf("sent %d, want %d", c.Sent, writers*batches*2)
 	}
 }
+
+// TestECN: what datagrams say of congestion crosses with each of them, whatever they are sent and read together with.
+func TestECN(t *testing.T) {
+	for _, tt := range []struct{ a, b, ip string }{
+		{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1"}, {"[::1]:0", "[::1]:0", "::1"},
+		{"[::]:0", "[::]:0", "127.0.0.1"}, {"[::]:0", "[::]:0", "::1"}, {"[::]:0", "127.0.0.1:0", "127.0.0.1"},
+	} {
+		for _, offload := range []bool{false, true} {
+			a, errA := ListenUDP(netip.MustParseAddrPort(tt.a))
+			b, errB := ListenUDP(netip.MustParseAddrPort(tt.b))
+			if errA != nil || errB != nil {
+				t.Fatal(errA, errB)
+			}
+			defer a.Close()
+			defer b.Close()
+			if offload {
+				for _, s := range []Socket{a, b} {
+					if able, err := s.Offload(); err != nil || !able.Send || !able.Receive {
+						t.Fatalf("Offload() = %+v, %v", able, err)
+					}
+				}
+			}
+			to := netip.AddrPortFrom(netip.MustParseAddr(tt.ip), b.LocalAddr().Port())
+			codes := []uint8{0, 0, 0, 3, 3, 1, 2, 2, 2, 3, 0, 2}
+			var out []Datagram
+			for i, ecn := range codes {
+				buf := make([]byte, 100)
+				buf[0] = byte(i)
+				out = append(out, Datagram{Buf: buf, N: len(buf), Addr: to, ECN: ecn})
+			}
+			if n, err := a.WriteBatch(out); n != len(out) || err != nil {
+				t.Fatalf("WriteBatch = %d, %v", n, err)
+			}
+			in := []Datagram{{Buf: make([]byte, OffloadBytes)}, {Buf: make([]byte, OffloadBytes)}}
+			for next := 0; next < len(codes); {
+				n, err := b.ReadBatch(in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range in[:n] {
+					for p := range in[i].All() {
+						if int(p[0]) != next || in[i].ECN != codes[next] {
+							t.Errorf("%v, offload %v: datagram %d, codepoint %d; want %d, %d", tt, offload, p[0], in[i].ECN, next, codes[next])
+						}
+						next++
+					}
+				}
+			}
+		}
+	}
+}

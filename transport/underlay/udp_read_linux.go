@@ -24,7 +24,7 @@ type incoming struct {
 	hdrs     [BatchMax]mmsghdr
 	names    [BatchMax]unix.RawSockaddrInet6 // holds a RawSockaddrInet4 too
 	iovs     [BatchMax]unix.Iovec
-	controls [BatchMax]control
+	controls [BatchMax]controls
 }
 
 func (s *UDP) newIncoming() *incoming {
@@ -76,27 +76,33 @@ func (s *UDP) readBatch(dgs []Datagram, try bool) (int, error) {
 // datagram fills d with what is known of message i.
 func (b *incoming) datagram(i int, d *Datagram) {
 	h, c := &b.hdrs[i], &b.socket.counts
-	d.N, d.Addr, d.Segment = int(h.n), readName(&b.names[i]), 0
+	d.N, d.Addr, d.Segment, d.ECN = int(h.n), readName(&b.names[i]), 0, 0
 	if h.hdr.Flags&unix.MSG_TRUNC != 0 {
 		d.N = 0
 		c.truncated.Add(1)
 	} else {
-		d.Segment = b.controls[i].segment(int(h.hdr.Controllen), d.N)
+		d.Segment, d.ECN = b.controls[i].read(int(h.hdr.Controllen), d.N)
 	}
 	c.received.Add(uint64(d.Count()))
 }
 
-// segment returns how long each datagram in a message of n bytes is, whose control messages have length bytes; zero if it
-// is one datagram. What cannot be is taken for that: then it does not open.
-func (c *control) segment(length, n int) int {
-	if length < unix.CmsgLen(len(c.size)) || int(c.hdr.Len) < unix.CmsgLen(len(c.size)) || c.hdr.Level != unix.IPPROTO_UDP || c.hdr.Type != unix.UDP_GRO {
-		return 0
+// read returns how long each datagram in a message of n bytes is, whose control messages have length bytes, zero if it
+// is one datagram; and its ECN. What cannot be is taken for one datagram: then it does not open.
+func (c *controls) read(length, n int) (segment int, ecn uint8) {
+	for i := 0; i < len(c) && length >= (i+1)*unix.CmsgSpace(1); i++ {
+		m := &c[i]
+		switch size := int(m.hdr.Len) - unix.CmsgLen(0); {
+		case m.hdr.Level == unix.IPPROTO_UDP && m.hdr.Type == unix.UDP_GRO && size >= 4:
+			if segment = int(int32(binary.NativeEndian.Uint32(m.value[:]))); segment <= 0 || segment >= n {
+				segment = 0
+			}
+		case m.hdr.Level == unix.IPPROTO_IP && m.hdr.Type == unix.IP_TOS && size >= 1:
+			ecn = m.value[0] & 3
+		case m.hdr.Level == unix.IPPROTO_IPV6 && m.hdr.Type == unix.IPV6_TCLASS && size >= 4:
+			ecn = uint8(binary.NativeEndian.Uint32(m.value[:])) & 3
+		}
 	}
-	size := int(int32(binary.NativeEndian.Uint32(c.size[:])))
-	if size <= 0 || size >= n {
-		return 0
-	}
-	return size
+	return segment, ecn
 }
 
 // done reads, and reports whether there is something to tell the caller.
@@ -109,16 +115,11 @@ func (b *incoming) done() bool {
 
 // fill takes what is there.
 func (b *incoming) fill(fd uintptr) {
-	coalesce := b.socket.coalesce.Load()
 	for {
 		for i := range b.count { // the kernel overwrites all of it
 			h := &b.hdrs[i].hdr
-			h.Namelen, h.Flags, h.Control = unix.SizeofSockaddrInet6, 0, nil
-			h.SetControllen(0)
-			if coalesce {
-				h.Control = (*byte)(unsafe.Pointer(&b.controls[i]))
-				h.SetControllen(int(unsafe.Sizeof(b.controls[i])))
-			}
+			h.Namelen, h.Flags, h.Control = unix.SizeofSockaddrInet6, 0, (*byte)(unsafe.Pointer(&b.controls[i]))
+			h.SetControllen(int(unsafe.Sizeof(b.controls[i])))
 		}
 		n, errno := b.socket.kernel.recvmmsg(fd, b.hdrs[:b.count])
 		switch errno {

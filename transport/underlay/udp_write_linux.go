@@ -42,7 +42,7 @@ type outgoing struct {
 	messages [writeMax]message
 	iovs     [writeMax]unix.Iovec            // by datagram
 	names    [writeMax]unix.RawSockaddrInet6 // holds a RawSockaddrInet4 too; by the first datagram of a message
-	controls [writeMax]control               // likewise
+	controls [writeMax]controls              // likewise
 }
 
 // A message is some consecutive datagrams of a batch: first is their first. With several, all have one length but the
@@ -50,6 +50,7 @@ type outgoing struct {
 type message struct {
 	first, datagrams int
 	to               netip.Addr
+	ecn              uint8
 	parted           bool // the kernel did not take it together with the ones that follow it
 }
 
@@ -138,17 +139,18 @@ func (b *outgoing) pack(dgs []Datagram) {
 			b.iovs[first+i].SetLen(len(buf))
 		}
 		b.packed += n
-		m := message{first: first, datagrams: n, to: to.Addr()}
+		m := message{first: first, datagrams: n, to: to.Addr(), ecn: dgs[0].ECN}
 		h := &b.hdrs[b.count].hdr
 		*h = unix.Msghdr{
 			Name: (*byte)(unsafe.Pointer(&b.names[first])), Namelen: writeName(&b.names[first], s.family, to),
 			Iov: &b.iovs[first],
 		}
 		h.SetIovlen(n)
+		segment := 0
 		if n > 1 {
-			h.Control = (*byte)(unsafe.Pointer(&b.controls[first]))
-			h.SetControllen(b.controls[first].set(dgs[0].N))
+			segment = dgs[0].N
 		}
+		b.controls[first].set(h, segment, m)
 		b.messages[b.count] = m
 		b.count++
 		dgs = dgs[n:]
@@ -161,7 +163,7 @@ func together(dgs []Datagram) int {
 	total, n := size, 1
 	for n < min(len(dgs), segmentsMax) && size > 0 {
 		d := &dgs[n]
-		if d.N == 0 || d.N > size || total+d.N > messageMax || d.Addr != dgs[0].Addr {
+		if d.N == 0 || d.N > size || total+d.N > messageMax || d.Addr != dgs[0].Addr || d.ECN != dgs[0].ECN {
 			break
 		}
 		total += d.N
@@ -173,12 +175,29 @@ func together(dgs []Datagram) int {
 	return n
 }
 
-// set says that each datagram of a message but the last has size bytes, and returns the length of the control messages.
-func (c *control) set(size int) int {
-	c.hdr.Level, c.hdr.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
-	c.hdr.SetLen(unix.CmsgLen(2))
-	binary.NativeEndian.PutUint16(c.size[:], uint16(size))
-	return unix.CmsgSpace(2)
+// set makes the control messages of a message: each datagram but the last has segment bytes, unless that is zero; and its ECN.
+func (c *controls) set(h *unix.Msghdr, segment int, m message) {
+	n := 0
+	if segment != 0 {
+		c[n].hdr.Level, c[n].hdr.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
+		c[n].hdr.SetLen(unix.CmsgLen(2))
+		binary.NativeEndian.PutUint16(c[n].value[:], uint16(segment))
+		n++
+	}
+	if m.ecn != 0 {
+		c[n].hdr.Level, c[n].hdr.Type = unix.IPPROTO_IP, unix.IP_TOS
+		if !m.to.Is4() && !m.to.Is4In6() {
+			c[n].hdr.Level, c[n].hdr.Type = unix.IPPROTO_IPV6, unix.IPV6_TCLASS
+		}
+		c[n].hdr.SetLen(unix.CmsgLen(4))
+		binary.NativeEndian.PutUint32(c[n].value[:], uint32(m.ecn))
+		n++
+	}
+	h.Control = nil
+	if n > 0 {
+		h.Control = (*byte)(unsafe.Pointer(c))
+	}
+	h.SetControllen(n * unix.CmsgSpace(4))
 }
 
 // write sends the rest of the batch. sendmmsg(2) stops at a message that fails and tells why only when
@@ -231,11 +250,11 @@ func (b *outgoing) part() {
 	b.count += m.datagrams - 1
 	for i := range m.datagrams {
 		h := whole
-		h.hdr.Iov, h.hdr.Control = &b.iovs[m.first+i], nil
+		h.hdr.Iov = &b.iovs[m.first+i]
 		h.hdr.SetIovlen(1)
-		h.hdr.SetControllen(0)
-		b.hdrs[b.next+i] = h
-		b.messages[b.next+i] = message{first: m.first + i, datagrams: 1, to: m.to, parted: i == 0}
+		one := message{first: m.first + i, datagrams: 1, to: m.to, ecn: m.ecn, parted: i == 0}
+		b.controls[one.first].set(&h.hdr, 0, one)
+		b.hdrs[b.next+i], b.messages[b.next+i] = h, one
 	}
 }
 
