@@ -94,3 +94,28 @@ func ToVnet(h *[VnetLen]byte, p Packet) bool {
 	binary.NativeEndian.PutUint16(h[4:], p.GSOSize)
 	return true
 }
+
+// ShiftVnet moves the header's offsets by so many bytes: those of a link header that the packet has in front of it on the
+// other side. Offsets that point in front of the packet afterwards agree with none, and FromVnet refuses them.
+func ShiftVnet(h *[VnetLen]byte, by int) {
+	if h[0]&vnetNeedsCsum != 0 {
+		binary.NativeEndian.PutUint16(h[6:], binary.NativeEndian.Uint16(h[6:])+uint16(by))
+	}
+	if length := binary.NativeEndian.Uint16(h[2:]); length != 0 {
+		binary.NativeEndian.PutUint16(h[2:], length+uint16(by))
+	}
+}
+
+// GuessSuper makes a Packet of what the kernel gave as a super-packet of TCP without saying of what segments: they are as
+// long as fit into mtu bytes, for TCP does not care. It fails for what is no TCP packet with a partial checksum.
+func GuessSuper(b []byte, mtu int) (Packet, bool) {
+	l, ok := parse(b)
+	if !ok || l.proto != protoTCP || mtu <= l.head {
+		return Packet{}, false
+	}
+	p := Packet{Bytes: b, Partial: true}
+	if size := mtu - l.head; len(b)-l.head > size {
+		p.GSOSize = uint16(size)
+	}
+	return p, true
+}

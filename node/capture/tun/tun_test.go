@@ -27,9 +27,20 @@ func open(t testing.TB) (*netnstest.Namespace, *Device) { return openAs(t, Open)
 
 // openPlain is Open on a kernel without super-packets.
 func openPlain(name string, mtu int) (*Device, error) {
-	d, err := openWater(name)
+	d, err := openWater(unix.IFF_TUN, name)
 	if err == nil {
 		d.mtu, err = mtu, setLink(d.name, mtu)
+	}
+	return d, err
+}
+
+func openPlainTAP(name string, mtu int) (*Device, error) {
+	d, err := openWater(unix.IFF_TAP, name)
+	if err == nil {
+		d.mtu, err = mtu, setLink(d.name, mtu)
+	}
+	if err == nil {
+		err = d.makeEthernet()
 	}
 	return d, err
 }
@@ -58,6 +69,14 @@ func openAs(t testing.TB, how func(string, int) (*Device, error)) (*netnstest.Na
 
 func TestContract(t *testing.T) { contract(t, open) }
 
+func TestContractTAP(t *testing.T) {
+	for name, how := range map[string]func(string, int) (*Device, error){"super-packets": OpenTAP, "without": openPlainTAP} {
+		t.Run(name, func(t *testing.T) {
+			contract(t, func(t testing.TB) (*netnstest.Namespace, *Device) { return openAs(t, how) })
+		})
+	}
+}
+
 // A kernel without super-packets, and one that refuses them when they are right.
 func TestContractWithoutOffload(t *testing.T) {
 	contract(t, func(t testing.TB) (*netnstest.Namespace, *Device) { return openAs(t, openPlain) })
@@ -66,8 +85,8 @@ func TestContractWithoutOffload(t *testing.T) {
 func TestContractRefused(t *testing.T) {
 	contract(t, func(t testing.TB) (*netnstest.Namespace, *Device) {
 		ns, d := open(t)
-		for kind := 1; kind < len(d.writer.broken); kind++ {
-			d.writer.broken[kind] = true
+		for kind := 1; kind < len(d.writer.Refused); kind++ {
+			d.writer.Refused[kind] = true
 		}
 		return ns, d
 	})
@@ -206,7 +225,12 @@ func TestWriteWhileDown(t *testing.T) {
 
 // What a host sends with UDP_SEGMENT comes as one super-packet, and can go back in as one.
 func TestSuperPackets(t *testing.T) {
-	ns, d := open(t)
+	t.Run("TUN", func(t *testing.T) { superPackets(t, Open) })
+	t.Run("TAP", func(t *testing.T) { superPackets(t, OpenTAP) })
+}
+
+func superPackets(t *testing.T, how func(string, int) (*Device, error)) {
+	ns, d := openAs(t, how)
 	var conn *net.UDPConn
 	err := ns.Do(func() (err error) {
 		conn, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(10, 192, 1, 5), Port: 4001})
@@ -242,8 +266,8 @@ func TestSuperPackets(t *testing.T) {
 	// More segments than a kernel takes in one: they arrive, and the device remembers.
 	many := capturetest.AppendUDP(nil, netip.AddrPortFrom(capturetest.Remote4, 9), netip.MustParseAddrPort("10.192.1.5:4001"), make([]byte, 150*4))
 	segment.Seed(many)
-	if n, err := d.WriteBatch([]capture.Packet{{Bytes: many, GSOSize: 4, Partial: true}}); n != 1 || err != nil || !d.writer.broken[5] || d.writer.broken[1] {
-		t.Errorf("WriteBatch = %d, %v, remembered %v", n, err, d.writer.broken)
+	if n, err := d.WriteBatch([]capture.Packet{{Bytes: many, GSOSize: 4, Partial: true}}); n != 1 || err != nil || !d.writer.Refused[5] || d.writer.Refused[1] {
+		t.Errorf("WriteBatch = %d, %v, remembered %v", n, err, d.writer.Refused)
 	}
 	b := make([]byte, 100)
 	for i := range 150 {
@@ -254,7 +278,12 @@ func TestSuperPackets(t *testing.T) {
 }
 
 func TestPacketPathDoesNotAllocate(t *testing.T) {
-	ns, d := open(t)
+	t.Run("TUN", func(t *testing.T) { noAllocations(t, Open) })
+	t.Run("TAP", func(t *testing.T) { noAllocations(t, OpenTAP) })
+}
+
+func noAllocations(t *testing.T, how func(string, int) (*Device, error)) {
+	ns, d := openAs(t, how)
 	var conn *net.UDPConn
 	err := ns.Do(func() (err error) {
 		conn, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(10, 192, 1, 5), Port: 4001})
@@ -281,20 +310,5 @@ func TestPacketPathDoesNotAllocate(t *testing.T) {
 	})
 	if allocs != 0 {
 		t.Errorf("%v allocations per packet out and in", allocs)
-	}
-}
-
-func TestCut(t *testing.T) {
-	p4 := capturetest.AppendUDP(nil, netip.AddrPortFrom(capturetest.Remote4, 1), netip.AddrPortFrom(capturetest.Remote4, 2), make([]byte, 40))
-	p6 := capturetest.AppendUDP(nil, netip.AddrPortFrom(capturetest.Remote6, 1), netip.AddrPortFrom(capturetest.Remote6, 2), make([]byte, 40))
-	for _, p := range [][]byte{p4, p6} {
-		if cut(p) {
-			t.Errorf("a whole packet counts as cut")
-		}
-		for n := range p {
-			if !cut(p[:n]) {
-				t.Errorf("%d of %d bytes do not count as cut", n, len(p))
-			}
-		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 var opening sync.Mutex
 
 // openWater opens the interface without super-packets, by water, and mends what that gives.
-func openWater(name string) (*Device, error) {
+func openWater(kind uint16, name string) (*Device, error) {
 	opening.Lock()
 	defer opening.Unlock()
 
@@ -28,8 +28,12 @@ func openWater(name string) (*Device, error) {
 	defer syscall.ForkLock.RUnlock()
 
 	before := tunFDs()
+	device := water.DeviceType(water.TUN)
+	if kind == unix.IFF_TAP {
+		device = water.TAP
+	}
 	ifce, err := water.New(water.Config{
-		DeviceType:             water.TUN,
+		DeviceType:             device,
 		PlatformSpecificParams: water.PlatformSpecificParams{Name: name},
 	})
 	if err != nil {
