@@ -23,8 +23,9 @@ type Reader struct {
 	FD       *poll.FD
 	Vnet     bool // each packet has a vnet_hdr in front
 	Ethernet bool // and an Ethernet header
-	// From, if set, is told of every IP packet's Ethernet header.
-	From func(header *[EthernetLen]byte, packet []byte)
+	// From, if set, is told of every IP packet from which Ethernet address and by which interface it came. The descriptor must
+	// then be a packet socket.
+	From func(mac [6]byte, index int, packet []byte)
 	// Passing, if set, is an error that says nothing about the next packet, and is passed over.
 	Passing unix.Errno
 
@@ -35,6 +36,7 @@ type Reader struct {
 	vnet  [segment.VnetLen]byte
 	ether [EthernetLen]byte
 	parts vector
+	name  unix.RawSockaddrLinklayer
 
 	// Of the present call.
 	bufs [][]byte
@@ -136,7 +138,12 @@ func (r *Reader) read(fd int, b []byte) (int, error) {
 		head += len(r.ether)
 	}
 	r.parts.add(b)
-	n, err := r.parts.transfer(unix.SYS_READV, fd)
+	n, err := 0, error(nil)
+	if r.From == nil {
+		n, err = r.parts.transfer(unix.SYS_READV, fd)
+	} else {
+		n, err = r.parts.receive(fd, &r.name)
+	}
 	if err == nil && n <= head {
 		return 0, nil
 	}
@@ -172,7 +179,7 @@ func (r *Reader) packet(b []byte, n int) (p capture.Packet, ok bool) {
 		}
 	}
 	if r.From != nil {
-		r.From(&r.ether, p.Bytes)
+		r.From([6]byte(r.ether[6:]), int(r.name.Ifindex), p.Bytes)
 	}
 	return p, true
 }

@@ -40,6 +40,7 @@ func AddressOf(name string) (address [6]byte, err error) {
 type vector struct {
 	parts [3]unix.Iovec
 	n     int
+	msg   unix.Msghdr
 }
 
 func (v *vector) add(b []byte) {
@@ -52,6 +53,18 @@ func (v *vector) add(b []byte) {
 // descriptor does not, so Go's scheduler is not told of it: see theKernel of transport/underlay.
 func (v *vector) transfer(call uintptr, fd int) (int, error) {
 	n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&v.parts)), uintptr(v.n))
+	*v = vector{}
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+// receive is transfer with recvmsg, which also says where the packet came from.
+func (v *vector) receive(fd int, from *unix.RawSockaddrLinklayer) (int, error) {
+	v.msg = unix.Msghdr{Name: (*byte)(unsafe.Pointer(from)), Namelen: unix.SizeofSockaddrLinklayer, Iov: &v.parts[0]}
+	v.msg.SetIovlen(v.n)
+	n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&v.msg)), unix.MSG_DONTWAIT)
 	*v = vector{}
 	if errno != 0 {
 		return 0, errno
