@@ -17,21 +17,54 @@ import (
 	"github.com/vine-mesh/vine/node/capture"
 	"github.com/vine-mesh/vine/node/capture/capturetest"
 	"github.com/vine-mesh/vine/node/capture/netnstest"
+	"github.com/vine-mesh/vine/node/capture/nfqueue"
+	"github.com/vine-mesh/vine/node/capture/raw"
 	"github.com/vine-mesh/vine/node/capture/tun"
 )
 
-// childJournal names the environment variable that makes the test binary a router: it applies
-// plan1 and waits to be killed.
-const childJournal = "HOSTNET_TEST_CHILD_JOURNAL"
+// childJournal names the environment variable that makes the test binary a router: it applies the plan of
+// the way that childWay names and waits to be killed.
+const (
+	childJournal = "HOSTNET_TEST_CHILD_JOURNAL"
+	childWay     = "HOSTNET_TEST_CHILD_WAY"
+)
+
+const testQueue = 8470
+
+// planOf is plan1 for a way of interception.
+func planOf(way string) Plan {
+	p := plan1()
+	switch way {
+	case "raw":
+		p.Device = ""
+	case "nfqueue":
+		p.Device, p.Attachments[0].Queue = "", testQueue
+	}
+	return p
+}
+
+// openWay opens the device of a way.
+func openWay(way string) (capture.Device, error) {
+	switch way {
+	case "raw":
+		return raw.Open([]string{"eth1"}, space)
+	case "nfqueue":
+		return nfqueue.Open([]string{"eth1"}, testQueue, 1420)
+	case "tap":
+		return tun.OpenTAP("vine0", 1420)
+	}
+	return tun.Open("vine0", 1420)
+}
 
 func TestMain(m *testing.M) {
 	path := os.Getenv(childJournal)
 	if path == "" {
 		os.Exit(m.Run())
 	}
-	_, err := tun.Open("vine0", 1420)
+	way := os.Getenv(childWay)
+	_, err := openWay(way)
 	if err == nil {
-		_, err = Apply(plan1(), path)
+		_, err = Apply(planOf(way), path)
 	}
 	fmt.Println("ready", err)
 	_, _ = io.Copy(io.Discard, os.Stdin) // until the parent kills us, or ends
@@ -108,6 +141,12 @@ func (l *leakTest) leaked(t *testing.T) int {
 
 // A router killed by SIGKILL leaves no way into the clear; the next one takes over what it left.
 func TestKilledRouterLeaksNothing(t *testing.T) {
+	for _, way := range []string{"tun", "tap", "raw", "nfqueue"} {
+		t.Run(way, func(t *testing.T) { killedRouterLeaksNothing(t, way) })
+	}
+}
+
+func killedRouterLeaksNothing(t *testing.T, way string) {
 	m := newMachine(t)
 	m.lan.Run(t, `
 		ip route add default via 192.168.1.2
@@ -151,7 +190,7 @@ func TestKilledRouterLeaksNothing(t *testing.T) {
 	check("before Apply, with no defence", 2)
 
 	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), childJournal+"="+m.journal)
+	child.Env = append(os.Environ(), childJournal+"="+m.journal, childWay+"="+way)
 	stdin, err := child.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -178,18 +217,22 @@ func TestKilledRouterLeaksNothing(t *testing.T) {
 	}
 	check("after kill -9", 0)
 
-	d := openTUN(t, "vine0")
-	s, err := Apply(plan1(), m.journal)
+	d, err := openWay(way)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	s, err := Apply(planOf(way), m.journal)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, line := range diff(running, m.dump(t)) {
-		if !strings.Contains(line, ": vine0: ") { // the interface's number is another
+		if !strings.Contains(line, ": vine0: ") && !strings.Contains(line, " link/ether ") { // another number and address
 			t.Errorf("after the restart: %s", line)
 		}
 	}
 	check("after the restart", 0)
-	bufs, pkts := [][]byte{make([]byte, 1420)}, make([]capture.Packet, 1)
+	bufs, pkts := [][]byte{make([]byte, 1500)}, make([]capture.Packet, 1)
 	for captured := false; !captured; {
 		if _, err := d.ReadBatch(bufs, pkts); err != nil {
 			t.Fatal(err)

@@ -88,7 +88,7 @@ func (m *machine) dump(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
 	for _, command := range []string{
-		"ip -4 rule", "ip -6 rule", "ip -4 route show table all", "ip -6 route show table all", "ip addr",
+		"ip -4 rule", "ip -6 rule", "ip -4 route show table all", "ip -6 route show table all", "ip addr", "nft list ruleset",
 	} {
 		out, err := m.ns.Output(command)
 		if err != nil {
@@ -217,6 +217,71 @@ func TestCloseRestoresTheMachine(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever way follows whatever other, the machine is as with that way alone; and what a way needs is in force.
+func TestUpdateBetweenWays(t *testing.T) {
+	m := newMachine(t)
+	before := m.dump(t)
+	d := openTUN(t, "vine0")
+	s, err := Apply(planOf("tun"), m.journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := map[string]string{"tun": m.dump(t)}
+	for way, want := range map[string][]string{
+		"raw":     {"8463:\tfrom all iif eth1 lookup 8462", "blackhole 10.192.0.0/10 table 8462"},
+		"nfqueue": {"8463:\tfrom all iif eth1 lookup 8462", "priority -450", `iifname "eth1" ip daddr 10.192.0.0/10 meta l4proto tcp`, `iifname "eth1" ip6 daddr fd00:192::/32`},
+	} {
+		if err := s.Update(planOf(way)); err != nil {
+			t.Fatal(err)
+		}
+		alone[way] = m.dump(t)
+		for _, w := range want {
+			if !strings.Contains(alone[way], w) {
+				t.Errorf("%s did not bring about %q:\n%s", way, w, alone[way])
+			}
+		}
+		if strings.Contains(alone[way], "10.192.0.0/10 dev vine0") || strings.Contains(alone[way], "conf/eth1/forwarding = 1") {
+			t.Errorf("%s: the kernel forwards still", way)
+		}
+	}
+	for _, way := range []string{"tun", "nfqueue", "tun", "raw", "nfqueue", "raw", "tun"} {
+		if err := s.Update(planOf(way)); err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range diff(alone[way], m.dump(t)) {
+			t.Errorf("%s: %s", way, line)
+		}
+	}
+	if err := s.Update(planOf("nfqueue")); err != nil {
+		t.Fatal(err)
+	}
+	_ = d.Close()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Teardown(m.journal); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range diff(before, m.dump(t)) {
+		t.Errorf("after Teardown: %s", line)
+	}
+}
+
+// A machine that is a host of the ViNe space itself would answer what is taken off its LAN a second time.
+func TestOwnAddressInSpace(t *testing.T) {
+	m := newMachine(t)
+	m.ns.Run(t, "ip addr add 10.192.1.77/32 dev wan")
+	if _, err := Apply(planOf("raw"), m.journal); err == nil || !strings.Contains(err.Error(), "10.192.1.77") {
+		t.Errorf("Apply: %v", err)
+	}
+	m.ns.Run(t, "ip addr del 10.192.1.77/32 dev wan")
+	s, err := Apply(planOf("raw"), m.journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Close()
 }
 
 // An update changes what differs and nothing else; what an administrator had is not taken away.

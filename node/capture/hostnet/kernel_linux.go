@@ -90,9 +90,14 @@ func (k *kernel) make(plan Plan, s state) error {
 			return err
 		}
 	}
+	for _, q := range s.Queueings {
+		if err := q.make(); err != nil {
+			return err
+		}
+	}
 	for _, r := range s.Rules {
 		if err := k.RuleAdd(r.netlink()); err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("add rule for %s to table %d: %w", r.Incoming, r.Table, explain(err, r.Incoming))
+			return fmt.Errorf("add rule for %s to table %d: %w", r.Incoming+r.Outgoing, r.Table, explain(err, r.Incoming+r.Outgoing))
 		}
 	}
 	return nil
@@ -103,8 +108,11 @@ func (k *kernel) undo(s state) error {
 	var errs []error
 	for _, r := range slices.Backward(s.Rules) {
 		if err := k.RuleDel(r.netlink()); err != nil && !gone(err) {
-			errs = append(errs, fmt.Errorf("remove rule for %s: %w", r.Incoming, explain(err, r.Incoming)))
+			errs = append(errs, fmt.Errorf("remove rule for %s: %w", r.Incoming+r.Outgoing, explain(err, r.Incoming+r.Outgoing)))
 		}
+	}
+	for _, q := range slices.Backward(s.Queueings) {
+		errs = append(errs, q.remove())
 	}
 	for _, r := range slices.Backward(s.Routes) {
 		errs = append(errs, k.removeRoute(r))
@@ -225,7 +233,7 @@ func (a address) netlink() *netlink.Addr {
 
 func (r rule) netlink() *netlink.Rule {
 	n := netlink.NewRule()
-	n.Priority, n.IifName, n.Table, n.Family = rulePriority, r.Incoming, r.Table, unix.AF_INET
+	n.Priority, n.IifName, n.OifName, n.Table, n.Family = rulePriority, r.Incoming, r.Outgoing, r.Table, unix.AF_INET
 	if r.IPv6 {
 		n.Family = unix.AF_INET6
 	}

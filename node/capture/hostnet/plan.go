@@ -5,14 +5,17 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // A Plan is what a virtual router needs of its machine. It is checked by Apply.
 type Plan struct {
-	// Device is the name of the TUN device, which must exist: open it first.
+	// Device is the name of the TUN or TAP device, which must exist: open it first. Empty: packets are taken off the LAN
+	// interfaces, by packet sockets or by netfilter queues. Then the kernel forwards nothing for the ViNe space that comes in by
+	// a LAN interface, and no host on one can reach an address of the machine inside it.
 	Device string
 
-	// MTU is set on every TUN device of the plan, in bytes; 0 leaves the MTUs alone.
+	// MTU is set on every TUN or TAP device of the plan, in bytes; 0 leaves the MTUs alone.
 	MTU int
 
 	// Space is the ViNe space: what is routed into Device. Prefixes must not overlap.
@@ -37,9 +40,14 @@ type Attachment struct {
 
 	// Device is the attachment's own TUN device, and Table its own routing table, 1 to 252 or from
 	// 256. Both are set or neither. With them, packets that come in by Interface or Device see only
-	// this attachment's blocks and the ViNe space.
+	// this attachment's blocks and the ViNe space. Where the plan has no Device, attachments have none either, and the table is
+	// for packets that leave by Interface.
 	Device string
 	Table  int
+
+	// Queue is the netfilter queue into which TCP packets from Interface to the ViNe space go; others go into the next one.
+	// Zero: none do. Only where the plan has no Device.
+	Queue uint16
 }
 
 const (
@@ -57,25 +65,39 @@ const (
 	// rulePriority lies between those of the local table (0) and the main table (32,766).
 	rulePriority = 8463
 
+	// tableTaken holds what becomes of packets that come in by a LAN interface where they are taken off it: nothing.
+	tableTaken = 8462
+
 	tableMain    = 254
 	tableDefault = 253
 	tableLocal   = 255
 )
 
-// A route is one route of ours. Invariant: Interface is empty exactly if Unreachable.
+// A route is one route of ours. Invariant: Interface is empty exactly if Unreachable or Blackhole.
 type route struct {
 	Prefix      netip.Prefix `json:"prefix"`
 	Interface   string       `json:"interface,omitempty"`
 	Unreachable bool         `json:"unreachable,omitempty"`
+	Blackhole   bool         `json:"blackhole,omitempty"` // unreachable, without a word
 	Table       int          `json:"table"`
 	Metric      int          `json:"metric"`
 }
 
-// A rule sends packets that came in by an interface to a table.
+// A rule sends packets to a table that came in by an interface, or that the machine sends and that are to leave by one.
 type rule struct {
-	Incoming string `json:"incoming"`
+	Incoming string `json:"incoming,omitempty"`
+	Outgoing string `json:"outgoing,omitempty"`
 	Table    int    `json:"table"`
 	IPv6     bool   `json:"ipv6,omitempty"`
+}
+
+// A queueing puts packets of one family that come in by an interface for the ViNe space into netfilter queues: TCP into
+// Queue, others into the next one. It is comparable, so the space is a text.
+type queueing struct {
+	Interface string `json:"interface"`
+	Queue     uint16 `json:"queue"`
+	Space     string `json:"space"` // prefixes with commas in between
+	IPv6      bool   `json:"ipv6,omitempty"`
 }
 
 // An address is one of the router's own on a LAN interface.
@@ -85,13 +107,14 @@ type address struct {
 }
 
 // A state is everything we have on a machine, each list in the order of making it. Undoing goes
-// backwards. The lists themselves are made in the order guards, sysctls, addresses, routes, rules.
+// backwards. The lists themselves are made in the order guards, sysctls, addresses, routes, queueings, rules.
 type state struct {
-	Guards    []route   `json:"guards,omitempty"`
-	Sysctls   []sysctl  `json:"sysctls,omitempty"`
-	Addresses []address `json:"addresses,omitempty"`
-	Routes    []route   `json:"routes,omitempty"`
-	Rules     []rule    `json:"rules,omitempty"`
+	Guards    []route    `json:"guards,omitempty"`
+	Sysctls   []sysctl   `json:"sysctls,omitempty"`
+	Addresses []address  `json:"addresses,omitempty"`
+	Routes    []route    `json:"routes,omitempty"`
+	Queueings []queueing `json:"queueings,omitempty"`
+	Rules     []rule     `json:"rules,omitempty"`
 }
 
 // desired returns what the plan makes, but for sysctls, which depend on the machine.
@@ -105,13 +128,20 @@ func (p Plan) desired() state {
 			s.Addresses = append(s.Addresses, address{Addr: unnumbered, Interface: d})
 		}
 	}
+	if p.Device == "" {
+		p.take(&s)
+	}
 	for _, space := range p.Space {
-		s.Routes = append(s.Routes, route{Prefix: space, Interface: p.Device, Table: tableMain, Metric: metricRoute})
+		if p.Device != "" {
+			s.Routes = append(s.Routes, route{Prefix: space, Interface: p.Device, Table: tableMain, Metric: metricRoute})
+		}
 	}
 	for _, a := range p.Attachments {
 		table := tableMain
-		if a.Device != "" {
+		if a.Table != 0 {
 			table = a.Table
+		}
+		if a.Device != "" {
 			// The table's own guard: what is not routed here must not fall through to the main table.
 			for _, space := range p.Space {
 				s.Routes = append(s.Routes,
@@ -134,6 +164,37 @@ func (p Plan) desired() state {
 	return s
 }
 
+// take adds what keeps the machine from doing anything with packets that are taken off the LAN interfaces.
+func (p Plan) take(s *state) {
+	for _, space := range p.Space {
+		s.Routes = append(s.Routes, route{Prefix: space, Blackhole: true, Table: tableTaken, Metric: metricRoute})
+	}
+	for _, ipv6 := range p.families() {
+		for _, name := range p.interfaces() {
+			s.Rules = append(s.Rules, rule{Incoming: name, Table: tableTaken, IPv6: ipv6})
+		}
+		for _, a := range p.Attachments {
+			if a.Table != 0 {
+				s.Rules = append(s.Rules, rule{Outgoing: a.Interface, Table: a.Table, IPv6: ipv6})
+			}
+			if a.Queue != 0 {
+				s.Queueings = append(s.Queueings, queueing{Interface: a.Interface, Queue: a.Queue, Space: p.spaceText(ipv6), IPv6: ipv6})
+			}
+		}
+	}
+}
+
+// spaceText returns the ViNe space's prefixes of one family.
+func (p Plan) spaceText(ipv6 bool) string {
+	var list []string
+	for _, s := range p.Space {
+		if s.Addr().Is6() == ipv6 {
+			list = append(list, s.String())
+		}
+	}
+	return strings.Join(list, ",")
+}
+
 // unnumbered is the IPv4 address of TUN devices. Nobody talks to it: it has the scope of the machine
 // itself. Without any address Linux takes loose reverse-path filtering for strict
 // (__fib_validate_source: no_addr), and drops the ICMP errors that the router itself sends to its
@@ -154,7 +215,10 @@ func (p Plan) families() []bool {
 
 // devices returns the plan's TUN devices.
 func (p Plan) devices() []string {
-	d := []string{p.Device}
+	var d []string
+	if p.Device != "" {
+		d = append(d, p.Device)
+	}
 	for _, a := range p.Attachments {
 		if a.Device != "" {
 			d = append(d, a.Device)
@@ -179,8 +243,8 @@ func (p Plan) check() error {
 	var errs []error
 	problem := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
-	if p.Device == "" {
-		problem("the plan names no TUN device")
+	if p.Device == "" && len(p.Attachments) == 0 {
+		problem("the plan names neither a TUN device nor a LAN interface to take packets off")
 	}
 	if len(p.Space) == 0 {
 		problem("the plan has no ViNe space")
@@ -201,24 +265,29 @@ func (p Plan) check() error {
 		if a.Interface == "" || slices.Contains(p.devices(), a.Interface) {
 			problem("attachment %d: %q is no LAN interface", i+1, a.Interface)
 		}
-		if (a.Device == "") != (a.Table == 0) {
+		switch {
+		case p.Device == "" && a.Device != "":
+			problem("attachment %s: it has a TUN device, %s, but packets are to be taken off the LAN interface", a.Interface, a.Device)
+		case p.Device != "" && (a.Device == "") != (a.Table == 0):
 			problem("attachment %s: a TUN device of its own needs a routing table of its own, and the other way round", a.Interface)
+		case p.Device != "" && a.Queue != 0:
+			problem("attachment %s: packets go into a TUN device or into a netfilter queue, not both", a.Interface)
 		}
-		if a.Device != "" {
-			if seen[a.Device] {
+		if a.Table != 0 {
+			if a.Device != "" && seen[a.Device] {
 				problem("attachment %s: TUN device %s is another's", a.Interface, a.Device)
 			}
-			if a.Table < 1 || a.Table == tableMain || a.Table == tableLocal || a.Table == tableDefault || tables[a.Table] {
+			if a.Table < 1 || a.Table == tableMain || a.Table == tableLocal || a.Table == tableDefault || a.Table == tableTaken || tables[a.Table] {
 				problem("attachment %s: table %d is reserved or another's", a.Interface, a.Table)
 			}
-			seen[a.Device], tables[a.Table] = true, true
+			seen[a.Device], tables[a.Table] = a.Device != "", true
 		}
 		for _, b := range a.Blocks {
 			if !b.IsValid() || b != b.Masked() || !p.inSpace(b) {
 				problem("attachment %s: block %v is not inside the ViNe space %v", a.Interface, b, p.Space)
 			}
 			for _, other := range p.Attachments[:i] {
-				if overlap(b, other.Blocks) && (a.Device == "" && other.Device == "" || a.Interface == other.Interface) {
+				if overlap(b, other.Blocks) && (a.Table == 0 && other.Table == 0 || a.Interface == other.Interface) {
 					problem("attachments %s and %s: block %v is on both: give one its own TUN device and table", other.Interface, a.Interface, b)
 				}
 			}
@@ -229,8 +298,8 @@ func (p Plan) check() error {
 			}
 		}
 		for _, other := range p.Attachments[:i] {
-			if other.Interface == a.Interface && (a.Device != "" || other.Device != "") {
-				problem("attachment %s: an interface with its own TUN device can be one attachment only", a.Interface)
+			if other.Interface == a.Interface && (a.Table != 0 || other.Table != 0) {
+				problem("attachment %s: an interface with a table of its own can be one attachment only", a.Interface)
 			}
 		}
 	}

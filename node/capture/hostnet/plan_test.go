@@ -32,7 +32,11 @@ func TestPlanCheck(t *testing.T) {
 		want   string // "" if the plan is good
 	}{
 		{"good", func(p *Plan) {}, ""},
-		{"no device", func(p *Plan) { p.Device = "" }, "no TUN device"},
+		{"no device", func(p *Plan) { p.Device, p.Attachments = "", nil }, "neither"},
+		{"taken off", func(p *Plan) { p.Device, p.Attachments[1].Device = "", "" }, ""},
+		{"taken off, with a device", func(p *Plan) { p.Device = "" }, "off the LAN interface"},
+		{"taken off, into the wrong table", func(p *Plan) { p.Device, p.Attachments[1].Device, p.Attachments[1].Table = "", "", tableTaken }, "reserved"},
+		{"device and queue", func(p *Plan) { p.Attachments[0].Queue = 7 }, "not both"},
 		{"no space", func(p *Plan) { p.Space, p.Attachments = nil, nil }, "no ViNe space"},
 		{"everything", func(p *Plan) { p.Space = pfx("0.0.0.0/0") }, "not a prefix such as"},
 		{"unmasked space", func(p *Plan) { p.Space = pfx("10.192.0.1/10") }, "not a prefix such as"},

@@ -11,8 +11,11 @@ import (
 )
 
 func (r route) String() string {
-	if r.Unreachable {
+	switch {
+	case r.Unreachable:
 		return fmt.Sprintf("unreachable %v table %d", r.Prefix, r.Table)
+	case r.Blackhole:
+		return fmt.Sprintf("blackhole %v table %d", r.Prefix, r.Table)
 	}
 	return fmt.Sprintf("%v dev %s table %d", r.Prefix, r.Interface, r.Table)
 }
@@ -26,8 +29,12 @@ func (r route) netlink(k *kernel) (*netlink.Route, error) {
 		Protocol: protocol,
 		Family:   family(r.Prefix.Addr()),
 	}
-	if r.Unreachable {
+	switch {
+	case r.Unreachable:
 		n.Type = unix.RTN_UNREACHABLE
+		return n, nil
+	case r.Blackhole:
+		n.Type = unix.RTN_BLACKHOLE
 		return n, nil
 	}
 	l, err := k.link(r.Interface)
@@ -70,7 +77,7 @@ func (k *kernel) replaceRoute(r route, n *netlink.Route) error {
 		switch {
 		case old.Protocol != protocol:
 			return fmt.Errorf("a route that is not ours is in its place: %v", old)
-		case same && (r.Unreachable || old.LinkIndex == n.LinkIndex):
+		case same && (r.Interface == "" || old.LinkIndex == n.LinkIndex):
 			return nil
 		}
 	}
@@ -143,6 +150,9 @@ func (k *kernel) inspect(plan Plan, ours state) error {
 		}
 	}
 	var errs []error
+	if plan.Device == "" {
+		errs = append(errs, k.inspectOwn(plan, ours))
+	}
 	for _, ipv6 := range plan.families() {
 		f := unix.AF_INET
 		if ipv6 {
@@ -159,6 +169,25 @@ func (k *kernel) inspect(plan Plan, ours state) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// inspectOwn refuses to take packets off LAN interfaces of a machine that has an address inside the ViNe space by itself: it would
+// take part in a packet that we take, and answer it a second time.
+func (k *kernel) inspectOwn(plan Plan, ours state) error {
+	list, err := complete(func() ([]netlink.Addr, error) { return k.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range list {
+		at, ok := netip.AddrFromSlice(a.IP)
+		if at = at.Unmap(); !ok || !plan.inSpace(netip.PrefixFrom(at, at.BitLen())) {
+			continue
+		}
+		if !slices.ContainsFunc(ours.Addresses, func(own address) bool { return own.Addr == at }) {
+			return fmt.Errorf("the machine has the address %v inside the ViNe space: remove it, or capture by a TUN or TAP device", at)
+		}
+	}
+	return nil
 }
 
 // belongs reports whether a route inside the ViNe space may be there: it is ours, or it leads to

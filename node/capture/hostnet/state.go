@@ -3,7 +3,7 @@ package hostnet
 import "slices"
 
 func (s state) empty() bool {
-	return len(s.Guards)+len(s.Sysctls)+len(s.Addresses)+len(s.Routes)+len(s.Rules) == 0
+	return len(s.Guards)+len(s.Sysctls)+len(s.Addresses)+len(s.Routes)+len(s.Queueings)+len(s.Rules) == 0
 }
 
 // union returns s and then what only t has. Of a sysctl that both have, s has the old value.
@@ -13,6 +13,7 @@ func (s state) union(t state) state {
 		Sysctls:   slices.Concat(s.Sysctls, unknown(t.Sysctls, s.Sysctls)),
 		Addresses: join(s.Addresses, t.Addresses),
 		Routes:    join(s.Routes, t.Routes),
+		Queueings: join(s.Queueings, t.Queueings),
 		Rules:     join(s.Rules, t.Rules),
 	}
 }
@@ -24,6 +25,7 @@ func (s state) without(t state) state {
 		Sysctls:   unknown(s.Sysctls, t.Sysctls),
 		Addresses: subtract(s.Addresses, t.Addresses),
 		Routes:    subtract(s.Routes, t.Routes),
+		Queueings: subtract(s.Queueings, t.Queueings),
 		Rules:     subtract(s.Rules, t.Rules),
 	}
 }

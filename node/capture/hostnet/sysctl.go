@@ -67,6 +67,9 @@ type survey struct {
 // when we first changed them, or what they are now. Parameters that were right before us are not
 // in the list.
 func (p Plan) sysctls(known []sysctl, noForce bool) ([]sysctl, error) {
+	if p.Device == "" {
+		return nil, nil // the kernel forwards nothing
+	}
 	v := survey{plan: p, known: known, noForce: noForce}
 	for _, ipv6 := range p.families() {
 		if ipv6 {

@@ -140,7 +140,9 @@ func (i *Injector) WriteBatch(pkts []capture.Packet) (n int, err error) {
 }
 
 // tooLong reports whether p has a segment that is longer than the interface carries: of those the kernel does not say so.
-func (p *port) tooLong(pkt capture.Packet) bool { return pkt.GSOSize != 0 && pkt.SegmentLength() > p.mtu }
+func (p *port) tooLong(pkt capture.Packet) bool {
+	return pkt.GSOSize != 0 && pkt.SegmentLength() > p.mtu
+}
 
 // find returns where the host is that a packet goes to.
 func (i *Injector) find(packet []byte) (mac [6]byte, port int, ok bool) {
