@@ -14,6 +14,7 @@ import (
 // same system call; the lane then reads that without anybody having been woken for it. In two goroutines the same work takes
 // a fifth more of the processors.
 type duplexLane struct {
+	n       *Node
 	set     *poll.Set
 	socket  pollableSocket
 	receive *receiveLane
@@ -31,21 +32,18 @@ type pollableSocket interface {
 // ones. It returns nil if there is nothing to wait for together, or the system has no way to.
 func newDuplexLane(n *Node) (lane *duplexLane, others []int) {
 	socket, ok := n.socket.(pollableSocket)
-	l := &duplexLane{socket: socket}
-	var members []*poll.FD
+	l := &duplexLane{n: n, socket: socket}
 	for at, a := range n.attachments {
-		device, can := a.device.(capture.Pollable)
-		if !ok || !can {
+		if _, can := a.current().(capture.Pollable); !ok || !can {
 			others = append(others, at)
 			continue
 		}
-		members = append(members, device.FD())
 		l.send = append(l.send, newSendLane(n, at))
 	}
-	if len(members) > 0 {
-		set, err := poll.NewSet(append(members, socket.FD())...)
+	if len(l.send) > 0 {
+		err := l.open()
 		if err == nil {
-			l.set, l.receive = set, newSocketLane(n, socket)
+			l.receive = newSocketLane(n, socket)
 			return l, others
 		}
 		n.log.Warn("packets are carried by a goroutine for each way", "err", err)
@@ -57,17 +55,39 @@ func newDuplexLane(n *Node) (lane *duplexLane, others []int) {
 	return nil, others
 }
 
-// run carries packets until the socket or a device is closed.
-func (l *duplexLane) run() error {
-	defer l.set.Close()
-	err := l.set.Each(l.turns)
-	if err == nil {
-		err = l.err
+// open makes the set of what the lane waits for.
+func (l *duplexLane) open() (err error) {
+	members := []*poll.FD{l.socket.FD()}
+	for _, s := range l.send {
+		members = append(members, s.device.(capture.Pollable).FD())
 	}
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
+	l.set, err = poll.NewSet(members...)
 	return err
+}
+
+// run carries packets until the socket is closed, or a device is and was not replaced.
+func (l *duplexLane) run() error {
+	for {
+		err := l.set.Each(l.turns)
+		l.set.Close()
+		if err == nil {
+			err = l.err
+		}
+		for errors.Is(err, net.ErrClosed) {
+			replaced := false
+			for _, s := range l.send {
+				replaced = s.renew() || replaced
+			}
+			if !replaced {
+				return nil
+			}
+			err = l.open() // fails if it is all over, or replaced once more
+		}
+		if err != nil {
+			return err
+		}
+		l.err = nil
+	}
 }
 
 // turns carries packets until there are none. It reports true when it cannot go on.

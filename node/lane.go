@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -56,34 +55,32 @@ type grant struct {
 	roamed   *atomic.Bool   // the control loop was told of another source address
 }
 
-// An attachment is one capture device and the lock that keeps its writers apart: the receiving
-// lane, and the sending lanes when they answer a host or deliver locally.
-type attachment struct {
-	device capture.Device
-	write  sync.Mutex
-}
-
-func (a *attachment) inject(packets []capture.Packet) {
-	a.write.Lock()
-	defer a.write.Unlock()
-	a.device.WriteBatch(packets)
-}
-
 // sendLane takes packets of one attachment's hosts, decides, seals and sends. It runs until the
-// device is closed. Between one read and the next write it allocates nothing, except for a
+// device is closed and not replaced. Between one read and the next write it allocates nothing, except for a
 // packet that has to wait for a link.
 func (n *Node) sendLane(at int) error {
 	lane := newSendLane(n, at)
 	for {
 		count, err := lane.device.ReadBatch(lane.in, lane.packets)
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			if !lane.renew() {
 				return nil
 			}
+		case err != nil:
 			return err
+		default:
+			lane.step(count)
 		}
-		lane.step(count)
 	}
+}
+
+// renew goes on with the device that has replaced the lane's, if one has.
+func (l *sendLane) renew() bool {
+	device := l.n.attachments[l.at].current()
+	replaced := device != l.device
+	l.device = device
+	return replaced
 }
 
 type sendLane struct {
@@ -100,7 +97,7 @@ type sendLane struct {
 
 func newSendLane(n *Node, at int) *sendLane {
 	l := &sendLane{
-		sealer: newSealer(n, 2*laneBatch), at: at, device: n.attachments[at].device,
+		sealer: newSealer(n, 2*laneBatch), at: at, device: n.attachments[at].current(),
 		packets: make([]capture.Packet, laneBatch), icmp: make([]byte, 0, forward.ICMPBytesMax),
 		limit: forward.NewTokenBucket(forward.ICMPRate, forward.ICMPBurst),
 	}
@@ -219,6 +216,10 @@ func (l *sendLane) one(snap *snapshot, p capture.Packet) {
 	super := p.GSOSize != 0
 	switch {
 	case super && (d.Drop == forward.DropTooBig || d.Drop == forward.DropNone && d.Fit != forward.FitWhole):
+		if narrow, ok := segment.Narrow(p, d.PathMTU); ok {
+			l.one(snap, narrow)
+			return
+		}
 		l.each(snap, p) // each is split or answered for itself
 		return
 	case d.Drop != forward.DropNone:

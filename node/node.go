@@ -312,7 +312,7 @@ func (n *Node) Run(ctx context.Context) error {
 			errs = append(errs, n.streams.Close())
 		}
 		for _, a := range n.attachments {
-			errs = append(errs, a.device.Close())
+			errs = append(errs, a.close())
 		}
 		return errors.Join(errs...)
 	})

@@ -29,6 +29,7 @@ type Packet struct {
 	Bytes   []byte
 	GSOSize uint16 // payload bytes of each segment but the last, of a super-packet; zero for a single packet
 	Partial bool   // the transport checksum covers the pseudo-header only. Always so with GSOSize
+	Guessed bool   // GSOSize was not said: segments may as well be shorter. TCP only
 }
 
 // Segments returns how many packets on the wire p stands for.

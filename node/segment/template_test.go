@@ -130,9 +130,9 @@ func TestTemplateRun(t *testing.T) {
 	for range 500 {
 		p, room := randomRun(r)
 		l, _ := parse(p.Bytes)
-		want := segmentsOf(t, []Packet{{bytes.Clone(p.Bytes), p.GSOSize, true}})
+		want := segmentsOf(t, []Packet{{Bytes: bytes.Clone(p.Bytes), GSOSize: p.GSOSize, Partial: true}})
 		payload := len(p.Bytes) - l.head
-		pieces := chop(Packet{bytes.Clone(p.Bytes), p.GSOSize, true}, room)
+		pieces := chop(Packet{Bytes: bytes.Clone(p.Bytes), GSOSize: p.GSOSize, Partial: true}, room)
 		if least := (payload + 2*l.head + room - 1) / room; len(pieces) != least {
 			t.Fatalf("%d pieces, want %d", len(pieces), least)
 		}
@@ -168,7 +168,7 @@ func TestTemplateRunDamaged(t *testing.T) {
 		l, _ := parse(p.Bytes)
 		stream := bytes.Clone(p.Bytes[l.head:])
 		seq := binary.BigEndian.Uint32(p.Bytes[l.upper+4:])
-		pieces := chop(Packet{bytes.Clone(p.Bytes), p.GSOSize, true}, room)
+		pieces := chop(Packet{Bytes: bytes.Clone(p.Bytes), GSOSize: p.GSOSize, Partial: true}, room)
 		n := len(pieces)
 		lost := make([]bool, n)
 		switch round % 4 {

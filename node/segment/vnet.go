@@ -115,7 +115,15 @@ func GuessSuper(b []byte, mtu int) (Packet, bool) {
 	}
 	p := Packet{Bytes: b, Partial: true}
 	if size := mtu - l.head; len(b)-l.head > size {
-		p.GSOSize = uint16(size)
+		p.GSOSize, p.Guessed = uint16(size), true
 	}
 	return p, true
+}
+
+// Narrow makes the segments of a super-packet fit into mtu bytes, if their length was guessed and is more.
+func Narrow(p Packet, mtu int) (Packet, bool) {
+	if !p.Guessed || p.SegmentLength() <= mtu {
+		return p, false
+	}
+	return GuessSuper(p.Bytes, mtu)
 }

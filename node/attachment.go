@@ -1,0 +1,96 @@
+package node
+
+import (
+	"errors"
+	"net"
+	"sync"
+
+	"github.com/vine-mesh/vine/node/capture"
+)
+
+// An attachment is one capture device and the lock that keeps its writers apart: the receiving
+// lane, and the sending lanes when they answer a host or deliver locally.
+type attachment struct {
+	write    sync.Mutex // guards the device's writer, and the rest. Close of a device may wait for a lane that waits for it
+	device   capture.Device
+	swapping chan struct{} // closed when the device has been replaced, or has not after all; nil: it is not being replaced
+	closed   bool
+}
+
+func (a *attachment) inject(packets []capture.Packet) {
+	a.write.Lock()
+	defer a.write.Unlock()
+	a.device.WriteBatch(packets)
+}
+
+// current returns the attachment's device. A lane that finds its device closed asks for it: if it is still that one, that is
+// the end. While the device is being replaced it waits.
+func (a *attachment) current() capture.Device {
+	a.write.Lock()
+	device, swapping := a.device, a.swapping
+	a.write.Unlock()
+	if swapping == nil {
+		return device
+	}
+	<-swapping
+	return a.current()
+}
+
+func (a *attachment) close() error {
+	a.write.Lock()
+	a.closed = true
+	device := a.device
+	a.write.Unlock()
+	return device.Close()
+}
+
+// begin begins to replace the device, and returns it.
+func (a *attachment) begin() capture.Device {
+	a.write.Lock()
+	defer a.write.Unlock()
+	a.swapping = make(chan struct{})
+	return a.device
+}
+
+// end has the attachment go on with a device, which may be the old one. It reports false if the attachment was closed meanwhile.
+func (a *attachment) end(device capture.Device) bool {
+	a.write.Lock()
+	defer a.write.Unlock()
+	close(a.swapping)
+	a.swapping = nil
+	if !a.closed {
+		a.device = device
+	}
+	return !a.closed
+}
+
+// Replace has the attachments go on with other devices, which swap returns, in the order of Options.Attachments. Sessions, links
+// and tables do not notice. swap is given the old devices and may close them, if the new ones could not be opened else: the lanes
+// wait meanwhile. Afterwards Replace closes those that are not among the new.
+//
+// If swap fails, the attachments go on with what they had, or with the devices that swap returns beside its error, for it may have
+// had to open the old ones again. The error is that of swap, or net.ErrClosed when the Node has ended; then the new devices are
+// closed. Replace may be called from any goroutine, but one at a time.
+func (n *Node) Replace(swap func(old []capture.Device) ([]capture.Device, error)) error {
+	var old []capture.Device
+	for _, a := range n.attachments {
+		old = append(old, a.begin())
+	}
+	fresh, err := swap(old)
+	if fresh == nil {
+		fresh = old
+	}
+	for at, a := range n.attachments {
+		_, was := old[at].(capture.Pollable)
+		if _, is := fresh[at].(capture.Pollable); is != was {
+			panic("node: internal error: a device was replaced by one that lanes read in another way")
+		}
+		if !a.end(fresh[at]) {
+			err = errors.Join(err, net.ErrClosed, fresh[at].Close())
+		}
+		if fresh[at] != old[at] {
+			err = errors.Join(err, old[at].Close()) // the lanes wake up by that
+		}
+	}
+	return err
+}
