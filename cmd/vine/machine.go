@@ -3,22 +3,22 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/vine-mesh/vine/node"
+	"github.com/vine-mesh/vine/node/capture"
 	"github.com/vine-mesh/vine/node/capture/hostnet"
 	"github.com/vine-mesh/vine/node/config"
 )
 
-// tableBase is the routing table of the first attachment that has its own TUN device: the port
+// tableBase is the routing table of the first attachment that has its own device: the port
 // number of ViNe, unlikely to be in use.
 const tableBase = config.DefaultPort
 
-// A machine is what `vine up` sets up on this machine: TUN devices, and the routes that lead
+// A machine is what `vine up` sets up on this machine: capture devices, and the routes and rules that lead
 // packets into them and out to the LAN. The routes follow what the VR delivers.
 type machine struct {
 	config      config.Config
@@ -27,9 +27,18 @@ type machine struct {
 	setup       setup
 	failure     string // of the last try, so that it is logged once
 	attachments []node.Attachment
-	// lan has, for each attachment of the node, the indexes of its LAN interfaces in the plan.
-	lan  [][]int
-	news chan [][]netip.Prefix // capacity 1: the newest replaces one that was not taken
+	// ports and lan have, for each attachment of the node, how to open its device, and the indexes of its LAN interfaces in
+	// the plan.
+	ports   []port
+	lan     [][]int
+	way     string // of capture
+	devices []capture.Device
+	news    chan [][]netip.Prefix // capacity 1: the newest replaces one that was not taken
+	changes chan wayChange        // senders wait for the reply, or until ended is closed
+	ended   chan struct{}
+	lost    error // nothing is captured any more
+	// replace gives the node other devices: node.Node.Replace.
+	replace func(swap func(old []capture.Device) ([]capture.Device, error)) error
 }
 
 // A setup is what newMachine made of the machine: a *hostnet.Setup.
@@ -50,26 +59,19 @@ const (
 //
 // Attachments with a device of their own come first among the node's, so that they take the VNs they
 // name; all others share the common device.
-func newMachine(c config.Config, space []netip.Prefix, log *slog.Logger) (result *machine, err error) {
-	m := &machine{ // not the result: an error return makes that nil before the devices are closed
-		config: c, log: log, news: make(chan [][]netip.Prefix, 1),
-		plan: hostnet.Plan{Device: c.Device, MTU: c.MTU, Space: space},
+func newMachine(c config.Config, space []netip.Prefix, log *slog.Logger) (*machine, error) {
+	m := &machine{
+		config: c, log: log, news: make(chan [][]netip.Prefix, 1), changes: make(chan wayChange), ended: make(chan struct{}),
+		plan: hostnet.Plan{MTU: c.MTU, Space: space}, way: c.Capture,
 	}
-	defer func() {
-		if err != nil {
-			m.closeDevices()
-		}
-	}()
 	var common []int
 	var vns []string
 	all := false
 	for i, a := range c.Attachments {
 		lan := hostnet.Attachment{Interface: a.Interface}
 		if a.Device != "" {
-			lan.Device, lan.Table = a.Device, tableBase+i
-			if err := m.open(a.Device, a.VNs, []int{i}); err != nil {
-				return nil, err
-			}
+			lan.Table = tableBase + i
+			m.attach(a.Device, a.VNs, []int{i})
 		} else {
 			common = append(common, i)
 			vns = append(vns, a.VNs...)
@@ -80,25 +82,48 @@ func newMachine(c config.Config, space []netip.Prefix, log *slog.Logger) (result
 	if all || len(common) == 0 {
 		vns = nil
 	}
-	if err := m.open(c.Device, vns, common); err != nil {
+	m.attach(c.Device, vns, common)
+	if err := m.check(m.way); err != nil {
 		return nil, err
 	}
-	made, err := hostnet.Apply(m.plan, journalPath(c))
-	if err != nil {
-		return nil, err // and not a setup that holds a nil *Setup
+	m.plan = m.planOf(m.way)
+	if err := m.start(); err != nil {
+		return nil, err
 	}
-	m.setup = made
+	for i, d := range m.devices {
+		m.attachments[i].Device = d
+	}
 	return m, nil
 }
 
-// open opens one TUN device for an attachment of the node.
-func (m *machine) open(name string, vns []string, lan []int) error {
-	device, err := openTUN(name, m.config.MTU)
-	if err != nil {
-		return hinted(fmt.Errorf("open %s: %w", name, err), "a TUN device needs root and /dev/net/tun; with capture.kind = \"none\" a VR runs without hosts")
+// attach notes an attachment of the node.
+func (m *machine) attach(device string, vns []string, lan []int) {
+	p := port{device: device, mtu: m.config.MTU, space: m.plan.Space, queue: uint16(queueBase + 2*len(m.ports))}
+	for _, i := range lan {
+		p.interfaces = append(p.interfaces, m.config.Attachments[i].Interface)
 	}
-	m.attachments = append(m.attachments, node.Attachment{Name: name, Device: device, VNs: vns})
-	m.lan = append(m.lan, lan)
+	m.attachments = append(m.attachments, node.Attachment{Name: device, VNs: vns})
+	m.ports, m.lan = append(m.ports, p), append(m.lan, lan)
+}
+
+// start makes the first set-up: a packet socket is opened after it, other devices before, as in switchTo.
+func (m *machine) start() (err error) {
+	if m.way != "raw" {
+		if m.devices, err = m.open(m.way); err != nil {
+			return err
+		}
+	}
+	made, err := hostnet.Apply(m.plan, journalPath(m.config))
+	if err != nil {
+		closeAll(m.devices)
+		return err // and m.setup does not hold a nil *Setup
+	}
+	m.setup = made
+	if m.way == "raw" {
+		if m.devices, err = m.open(m.way); err != nil {
+			return errors.Join(err, made.Close())
+		}
+	}
 	return nil
 }
 
@@ -119,12 +144,18 @@ func (m *machine) delivers(prefixes [][]netip.Prefix) {
 
 // run keeps the machine's routes as the VR delivers, until ctx ends.
 func (m *machine) run(ctx context.Context) error {
+	defer close(m.ended)
 	timer := time.NewTimer(setupRepair)
 	defer timer.Stop()
 	for {
 		select {
 		case prefixes := <-m.news:
 			m.follow(prefixes)
+		case c := <-m.changes:
+			c.reply <- m.switchTo(c.way)
+			if m.lost != nil {
+				return m.lost
+			}
 		case <-timer.C:
 		case <-ctx.Done():
 			return nil
@@ -180,13 +211,5 @@ func (m *machine) Close() error {
 	if m.setup != nil {
 		err = m.setup.Close()
 	}
-	return errors.Join(err, m.closeDevices())
-}
-
-func (m *machine) closeDevices() error {
-	var errs []error
-	for _, a := range m.attachments {
-		errs = append(errs, a.Device.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(err, closeAll(m.devices))
 }

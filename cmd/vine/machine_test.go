@@ -46,7 +46,7 @@ func TestRoutesAreTriedAgain(t *testing.T) {
 		s := &fakeSetup{broken: errors.New("netlink is out of memory")}
 		var log bytes.Buffer
 		m := &machine{
-			log: slog.New(slog.NewTextHandler(&log, nil)), news: make(chan [][]netip.Prefix, 1), setup: s, lan: [][]int{{0}},
+			log: slog.New(slog.NewTextHandler(&log, nil)), news: make(chan [][]netip.Prefix, 1), ended: make(chan struct{}), setup: s, lan: [][]int{{0}},
 			plan: hostnet.Plan{Device: "vine0", Attachments: []hostnet.Attachment{{Interface: "eth1"}}},
 		}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -94,14 +94,21 @@ func newVR(p vrPlan) (made *vr, err error) {
 		Attachments: p.Devices, Settings: settings(c), SerfToken: c.RPCToken, SerfLogs: p.Logs,
 		Rand: p.Rand, Log: p.Log, Software: softwareText(),
 	}
+	var m *machine
 	if p.Load != nil {
 		o.Reload = func() (node.Settings, error) {
 			fresh, err := p.Load()
+			switch {
+			case err != nil:
+			case m != nil && fresh.Capture != "none":
+				err = m.change(fresh.Capture)
+			case fresh.Capture != c.Capture:
+				err = errWayNone
+			}
 			return settings(fresh), err
 		}
 	}
-	var m *machine
-	if p.Devices == nil && c.Capture == "tun" {
+	if p.Devices == nil && c.Capture != "none" {
 		if m, err = newMachine(c, space, p.Log); err != nil {
 			return nil, err
 		}
@@ -122,6 +129,9 @@ func newVR(p vrPlan) (made *vr, err error) {
 	n, err := node.New(o)
 	if err != nil {
 		return nil, err
+	}
+	if m != nil {
+		m.replace = n.Replace
 	}
 	made = &vr{Node: n, Endpoint: endpoint, machine: m}
 	if c.Mapping && c.Kind == "auto" && len(c.Endpoints) == 0 && !endpoint.Addr().IsLoopback() {

@@ -25,7 +25,7 @@ const MTUMin = 1280
 //
 // # Ownership
 //
-// A packet that ReadBatch returned belongs to the caller alone: the machine has no other copy and
+// A packet that ReadBatch returned belongs to the caller alone: the machine has no other copy, or drops it, and
 // will not forward it by itself, so a packet that the caller drops is gone. Buffers always belong
 // to the caller: a Device keeps no reference to bufs or pkts after the call returns, and does
 // not change the bytes of what it is to write. Of bufs, those that were not reported as filled may hold rubbish.

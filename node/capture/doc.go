@@ -4,7 +4,9 @@
 // A Device takes whole IP packets away from the machine and puts whole IP packets into it. All
 // back ends mean the same by that, and one test suite (package capturetest) is run on each:
 //
-//	capture/tun         Linux TUN device, with super-packets
+//	capture/tun         Linux TUN or TAP device, with super-packets
+//	capture/raw         packet sockets on LAN interfaces, with super-packets
+//	capture/nfqueue     netfilter queues, with super-packets of TCP
 //	capture/netstack    LAN hosts as user-space TCP/IP stacks: no root, no kernel (gVisor)
 //	capturetest         ChannelDevice, an in-memory fake for tests
 //

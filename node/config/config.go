@@ -41,7 +41,7 @@ type Config struct {
 	QueueMode     string // "channel", "udp-poll" or "tcp-poll"
 	QueueInterval time.Duration
 
-	Capture     string // "tun" or "none"
+	Capture     string // "tun", "tap", "raw", "nfqueue" or "none"
 	Device      string
 	MTU         int // bytes
 	Attachments []Attachment
@@ -137,7 +137,7 @@ func (raw *rawFile) check(where func(key string) string) (Config, error) {
 		Joinable: raw.Underlay.Joinable, PathMTU: raw.Underlay.MTU,
 		FastGCM: oneOf("underlay.aes", raw.Underlay.AES, "auto", "standard") == "auto",
 		Offload: oneOf("underlay.offload", raw.Underlay.Offload, "auto", "off") == "auto",
-		Capture: oneOf("capture.kind", raw.Capture.Kind, "tun", "none"),
+		Capture: oneOf("capture.kind", raw.Capture.Kind, "tun", "tap", "raw", "nfqueue", "none"),
 		Device:  raw.Capture.Device, MTU: raw.Capture.MTU,
 		RPCToken:  raw.Gossip.Token,
 		AutoAdmit: oneOf("authority.auto_admit", raw.Authority.AutoAdmit, "invite", "open", "never"),

@@ -38,15 +38,15 @@ type rawQueue struct {
 }
 
 type rawCapture struct {
-	Kind   string `toml:"kind" doc:"tun: a TUN device (Linux, root); none: carry no packets of a LAN." def:"\"tun\""`
-	Device string `toml:"device" doc:"Name of the TUN device, at most 15 bytes." def:"\"vine0\""`
+	Kind   string `toml:"kind" doc:"tun: the kernel routes packets into a TUN device; tap: into a TAP device; raw: packet sockets take them off the LAN interfaces; nfqueue: netfilter queues do (all Linux, root); none: carry no packets of a LAN." def:"\"tun\""`
+	Device string `toml:"device" doc:"Name of the TUN or TAP device, at most 15 bytes." def:"\"vine0\""`
 	MTU    int    `toml:"mtu" doc:"Largest packet taken from the LAN, bytes. 1280 always passes; 1400 leaves room for the outer headers on a 1500-byte underlay." def:"1400"`
 }
 
 type rawAttachment struct {
 	Interface string   `toml:"interface" doc:"LAN interface, such as eth1." def:"\"\""`
 	VNs       []string `toml:"vns" doc:"Names of the VNs served here. Empty: all." def:"[]"`
-	Device    string   `toml:"device" doc:"A TUN device of its own, needed where one local address is in two VNs. Empty: the common one." def:"\"\""`
+	Device    string   `toml:"device" doc:"A device of its own, needed where one local address is in two VNs: the name for tun and tap. Empty: the common one." def:"\"\""`
 }
 
 type rawGossip struct {

@@ -8,7 +8,10 @@
 //     space ever leaves by the default route while the router is down. Only Teardown removes them;
 //   - sysctls: forwarding on the router's own interfaces only, where the kernel can do that;
 //     reverse-path filtering loose on them. Old values are restored;
-//   - the TUN device: MTU, up, routes of the ViNe space into it;
+//   - the TUN or TAP device: MTU, up, routes of the ViNe space into it;
+//   - where there is no such device, and packets are taken off the LAN interfaces: a blackhole for what comes in by them for the
+//     ViNe space, so that the kernel does nothing with what a packet socket has a copy of; for netfilter queues the rules that
+//     put packets into them before anything else is done. No sysctls: the kernel forwards nothing then;
 //   - block routes: the addresses of an attachment's hosts are on its LAN interface (scope link);
 //   - for an attachment with its own TUN device, a routing table of its own with `ip rule iif`, so
 //     that one address may exist on two attachments.
@@ -23,5 +26,5 @@
 //
 // Host is the other side: what one unmodified machine on the LAN needs.
 //
-// Linux only; elsewhere Apply fails. Only this package imports vishvananda/netlink.
+// Linux only; elsewhere Apply fails. Only this package imports vishvananda/netlink and google/nftables.
 package hostnet

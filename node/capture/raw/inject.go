@@ -37,11 +37,9 @@ type port struct {
 	writer  vnet.Writer
 }
 
-// NewInjector returns the Injector of LAN interfaces, which must be Ethernets. After an error nothing is left open.
+// NewInjector returns the Injector of LAN interfaces, which must be Ethernets. Without any the kernel's routes lead to the hosts.
+// After an error nothing is left open.
 func NewInjector(interfaces []string) (*Injector, error) {
-	if len(interfaces) == 0 {
-		return nil, errors.New("no LAN interface is named: name one in [[attachment]]")
-	}
 	i := &Injector{neighbours: newNeighbours()}
 	for _, name := range interfaces {
 		if err := i.open(name); err != nil {
@@ -164,8 +162,11 @@ func addresses(b []byte) (src, dst netip.Addr, ok bool) {
 	return src, dst, false
 }
 
-// MTU returns the smallest MTU of the interfaces, as it was when they were opened.
+// MTU returns the smallest MTU of the interfaces, as it was when they were opened; without any what every LAN carries.
 func (i *Injector) MTU() int {
+	if len(i.ports) == 0 {
+		return 1500
+	}
 	mtu := i.ports[0].mtu
 	for _, p := range i.ports {
 		mtu = min(mtu, p.mtu)
@@ -175,7 +176,10 @@ func (i *Injector) MTU() int {
 
 // Name returns the interfaces' names, with commas in between.
 func (i *Injector) Name() string {
-	var names []string
+	names := []string{}
+	if len(i.ports) == 0 {
+		return "none"
+	}
 	for _, p := range i.ports {
 		names = append(names, p.name)
 	}

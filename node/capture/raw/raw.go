@@ -39,7 +39,7 @@ type Device struct {
 
 var _ capture.Pollable = (*Device)(nil)
 
-// Open captures what hosts on the LAN interfaces send to the prefixes of the space. There must be one interface at least. The
+// Open captures what hosts on the LAN interfaces send to the prefixes of the space; without interfaces, nothing. The
 // error says what to do if a right is missing or an interface does not exist. After an error nothing is left open.
 func Open(interfaces []string, space []netip.Prefix) (d *Device, err error) {
 	defer func() {
@@ -52,14 +52,17 @@ func Open(interfaces []string, space []netip.Prefix) (d *Device, err error) {
 		return nil, err
 	}
 	d = &Device{injector: injector}
-	bound := 0 // all, and the filter chooses
-	if len(interfaces) == 1 {
+	bound, protocol := 0, uint16(unix.ETH_P_ALL) // all interfaces, and the filter chooses
+	switch len(interfaces) {
+	case 0:
+		protocol = 0
+	case 1:
 		bound = injector.ports[0].index
 	}
 	program, err := filter(injector.indexes(), space)
 	fd := -1
 	if err == nil {
-		fd, err = packetSocket(bound, unix.ETH_P_ALL, program)
+		fd, err = packetSocket(bound, protocol, program)
 	}
 	if err != nil {
 		_ = injector.Close()

@@ -387,7 +387,6 @@ func TestOpenSaysWhy(t *testing.T) {
 		interfaces []string
 		want       string
 	}{
-		{nil, "[[attachment]]"},
 		{[]string{"lan9"}, "lan9"},
 		{[]string{"lan0", "lo"}, "no Ethernet"},
 	} {
