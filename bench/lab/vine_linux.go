@@ -15,30 +15,44 @@ import (
 )
 
 // vine returns the party that a build of ViNe is. The VRs run as they come, with the default configuration but for
-// where their files are. The variant "auth-only" has a VN whose packets are not encrypted.
+// where their files are. The variant "auth-only" has a VN whose packets are not encrypted; bench.VineCapturing names others.
 func vine(program, variant string) carrier {
-	what, seal := "AES-128-GCM", []string(nil)
-	if variant == "auth-only" {
-		what, seal = "GMAC, authenticated only", []string{"--auth-only"}
+	what, o := "AES-128-GCM, default configuration", vineOptions{near: "tun", far: "tun"}
+	if near, far, ok := bench.CapturingOf(variant); ok {
+		what = fmt.Sprintf("AES-128-GCM, capture by %s at the sending and %s at the receiving site", near, far)
+		o.near, o.far = near, far
+	} else if variant == "auth-only" {
+		what, o.seal = "GMAC, authenticated only, default configuration", []string{"--auth-only"}
 	}
 	return carrier{
-		what:     what + ", default configuration",
+		what:     what,
 		programs: [][]string{{program}},
 		get:      "go build ./cmd/vine",
 		version:  []string{program, "version"},
 		open: func(ctx context.Context, s *sites, _ func(string) string) error {
-			return openVine(ctx, s, program, seal)
+			return openVine(ctx, s, program, o)
 		},
 		patience: time.Minute,
 	}
 }
 
-// vineDevice is the VRs' TUN device, as they call it.
-const vineDevice = "vine0"
+// vineOptions are how the party's VRs differ from the default.
+type vineOptions struct {
+	near, far string   // ways of capture
+	seal      []string // further words for `vn create`
+}
+
+const (
+	// vineDevice is the VRs' TUN device, as they call it.
+	vineDevice = "vine0"
+	// vineMTU is the default of capture.mtu, for VRs without a device that has it.
+	vineMTU = 1400
+)
 
 // A vr is a VR of the benchmark: the vine command in a namespace, with a directory of its own.
 type vr struct {
 	name    string
+	capture string // way of capture
 	ns      *netns.Namespace
 	dir     string
 	program string
@@ -46,14 +60,14 @@ type vr struct {
 	blocks  []netip.Prefix
 }
 
-// openVine founds a federation, joins the others, and makes a VN of the two hosts, with further words for `vn create`.
-func openVine(ctx context.Context, s *sites, path string, seal []string) error {
-	near := &vr{name: s.near.name, ns: s.near.router, dir: s.near.dir, program: path}
-	far := &vr{name: s.far.name, ns: s.far.router, dir: s.far.dir, program: path}
+// openVine founds a federation, joins the others, and makes a VN of the two hosts.
+func openVine(ctx context.Context, s *sites, path string, o vineOptions) error {
+	near := &vr{name: s.near.name, capture: o.near, ns: s.near.router, dir: s.near.dir, program: path}
+	far := &vr{name: s.far.name, capture: o.far, ns: s.far.router, dir: s.far.dir, program: path}
 	founder, seeds := near, map[*vr]netip.Addr{far: s.near.wan}
 	members, kind := []*vr{far}, "auto"
 	if s.place.Topology == bench.Relayed {
-		founder = &vr{name: "middle", ns: s.middle, dir: s.middleDir, program: path}
+		founder = &vr{name: "middle", capture: "tun", ns: s.middle, dir: s.middleDir, program: path}
 		seeds = map[*vr]netip.Addr{near: nearMid, far: farMid}
 		members, kind = []*vr{near, far}, "limited"
 	}
@@ -94,8 +108,11 @@ func openVine(ctx context.Context, s *sites, path string, seal []string) error {
 		}
 	}
 	s.near.process, s.far.process = near.process, far.process
-	if s.mtu, err = deviceMTU(near.ns, vineDevice); err != nil {
-		return err
+	s.mtu = vineMTU
+	if o.near == "tun" || o.near == "tap" {
+		if s.mtu, err = deviceMTU(near.ns, vineDevice); err != nil {
+			return err
+		}
 	}
 
 	var hosts []string
@@ -107,7 +124,7 @@ func openVine(ctx context.Context, s *sites, path string, seal []string) error {
 		hosts = append(hosts, addr.String())
 		s.target = addr
 	}
-	if _, err := founder.run(ctx, append([]string{"vn", "create", "bench", "--host", strings.Join(hosts, ",")}, seal...)...); err != nil {
+	if _, err := founder.run(ctx, append([]string{"vn", "create", "bench", "--host", strings.Join(hosts, ",")}, o.seal...)...); err != nil {
 		return err
 	}
 	for i, v := range []*vr{near, far} {
@@ -130,6 +147,9 @@ func openVine(ctx context.Context, s *sites, path string, seal []string) error {
 func (v *vr) configure(kind string) error {
 	text := fmt.Sprintf("state = %q\ncontrol = %q\n[underlay]\nkind = %q\n[authority]\nauto_admit = \"open\"\n",
 		filepath.Join(v.dir, "state"), v.socket(), kind)
+	if v.capture != "tun" { // an older build to compare with may know only its default
+		text += fmt.Sprintf("[capture]\nkind = %q\n", v.capture)
+	}
 	return os.WriteFile(v.config(), []byte(text), 0o600)
 }
 
