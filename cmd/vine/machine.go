@@ -153,14 +153,18 @@ func (m *machine) run(ctx context.Context) error {
 			m.follow(prefixes)
 		case c := <-m.changes:
 			c.reply <- m.switchTo(c.way)
-			if m.lost != nil {
-				return m.lost
-			}
 		case <-timer.C:
 		case <-ctx.Done():
 			return nil
 		}
-		timer.Reset(m.apply())
+		again := m.apply()
+		if again == setupRepair {
+			m.refresh()
+		}
+		if m.lost != nil {
+			return m.lost
+		}
+		timer.Reset(again)
 	}
 }
 

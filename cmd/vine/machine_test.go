@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/vine-mesh/vine/node/capture"
+	"github.com/vine-mesh/vine/node/capture/capturetest"
 	"github.com/vine-mesh/vine/node/capture/hostnet"
 )
 
@@ -80,6 +83,50 @@ func TestRoutesAreTriedAgain(t *testing.T) {
 		}
 		if n := strings.Count(log.String(), "level=ERROR"); n != 1 || !strings.Contains(log.String(), "after all") {
 			t.Errorf("log:\n%s", log.String())
+		}
+	})
+}
+
+// fakeDevice is a capture device that can be stale.
+type fakeDevice struct {
+	*capturetest.ChannelDevice
+	stale bool
+}
+
+func (d *fakeDevice) Stale() bool { return d.stale }
+
+func (d *fakeDevice) closed() bool {
+	_, err := d.WriteBatch(nil)
+	return errors.Is(err, net.ErrClosed)
+}
+
+// A device whose interface is another is opened anew, once; and if that fails, the machine ends with the reason.
+func TestStaleDeviceIsOpenedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &fakeDevice{ChannelDevice: capturetest.NewChannelDevice("lan0", 1400)}
+		var log bytes.Buffer
+		m := &machine{
+			log: slog.New(slog.NewTextHandler(&log, nil)), news: make(chan [][]netip.Prefix, 1), ended: make(chan struct{}),
+			setup: &fakeSetup{}, way: "raw", devices: []capture.Device{d}, ports: []port{{interfaces: []string{"no-such-interface"}}},
+		}
+		m.replace = func(swap func([]capture.Device) ([]capture.Device, error)) error {
+			_, err := swap(m.devices)
+			return err
+		}
+		done := make(chan error)
+		go func() { done <- m.run(t.Context()) }()
+		time.Sleep(3 * setupRepair)
+		synctest.Wait()
+		if d.closed() {
+			t.Error("a good device was closed")
+		}
+		d.stale = true
+		time.Sleep(setupRepair)
+		if err := <-done; err == nil || !strings.Contains(err.Error(), "no-such-interface") {
+			t.Errorf("the machine ended with %v", err)
+		}
+		if !d.closed() {
+			t.Error("the stale device is open")
 		}
 	})
 }

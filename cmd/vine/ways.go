@@ -134,6 +134,30 @@ func (m *machine) switchTo(way string) error {
 	return err
 }
 
+// refresh opens the devices anew whose LAN interface is another by now.
+func (m *machine) refresh() {
+	stale := slices.ContainsFunc(m.devices, func(d capture.Device) bool {
+		s, can := d.(interface{ Stale() bool })
+		return can && s.Stale()
+	})
+	if !stale {
+		return
+	}
+	err := m.replace(func(old []capture.Device) ([]capture.Device, error) {
+		closeAll(old)
+		devices, err := m.enter(m.way, m.plan)
+		if err != nil {
+			m.lost = fmt.Errorf("capture by %s again: %w", m.way, err)
+			return nil, m.lost
+		}
+		m.devices = devices
+		return devices, nil
+	})
+	if err == nil {
+		m.log.Info("LAN interfaces have changed; packets are captured again")
+	}
+}
+
 // enter opens the devices of a way and makes the machine's routes and rules those of its plan.
 func (m *machine) enter(way string, plan hostnet.Plan) (devices []capture.Device, err error) {
 	if way == "raw" {

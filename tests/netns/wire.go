@@ -98,7 +98,11 @@ func StartDump(t testing.TB, ns *netnstest.Namespace, iface, filter string) Dump
 func (d Dump) Stop(t testing.TB) []string {
 	t.Helper()
 	d.p.Stop(t, 10*time.Second)
-	var seen []string
+	return d.Seen()
+}
+
+// Seen returns the packets that tcpdump has told of so far.
+func (d Dump) Seen() (seen []string) {
 	for line := range strings.Lines(d.p.Output()) {
 		if strings.Contains(line, " IP ") || strings.Contains(line, " IP6 ") {
 			seen = append(seen, strings.TrimSpace(line))

@@ -230,6 +230,9 @@ func (d *Device) MTU() int { return d.injector.MTU() }
 // Name implements capture.Device. It is the interfaces' names, with commas in between.
 func (d *Device) Name() string { return d.injector.Name() }
 
+// Stale is raw.Injector.Stale: the Device should be opened anew.
+func (d *Device) Stale() bool { return d.injector.Stale() }
+
 // Close implements capture.Device. The kernel drops what waits in the queues.
 func (d *Device) Close() error {
 	if err := errors.Join(d.fd.Close(), d.injector.Close()); err != nil {

@@ -186,6 +186,15 @@ func (i *Injector) Name() string {
 	return strings.Join(names, ",")
 }
 
+// Stale reports whether an interface is another than it was: made again under the same name, or with another address or MTU. It looks
+// in the network namespace of the calling thread. One that is not there is not another.
+func (i *Injector) Stale() bool {
+	return slices.ContainsFunc(i.ports, func(p *port) bool {
+		link, err := net.InterfaceByName(p.name)
+		return err == nil && (link.Index != p.index || link.MTU != p.mtu || string(link.HardwareAddr) != string(p.address[:]))
+	})
+}
+
 // Close ends it: WriteBatch then returns net.ErrClosed. The second and later calls do nothing and return nil.
 func (i *Injector) Close() error {
 	errs := []error{i.kernel.close()}

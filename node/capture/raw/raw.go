@@ -30,7 +30,7 @@ const packetIgnoreOutgoing = 23
 // and may be used from any thread.
 //
 // An interface that goes down and comes back is captured on again. One that is removed gives nothing any more, also not when
-// another one takes its name.
+// another one takes its name: see Stale.
 type Device struct {
 	fd       *poll.FD
 	reader   vnet.Reader
@@ -152,6 +152,9 @@ func (d *Device) MTU() int { return d.injector.MTU() }
 
 // Name implements capture.Device. It is the interfaces' names, with commas in between.
 func (d *Device) Name() string { return d.injector.Name() }
+
+// Stale is Injector.Stale: the Device should be opened anew.
+func (d *Device) Stale() bool { return d.injector.Stale() }
 
 // Close implements capture.Device.
 func (d *Device) Close() error {

@@ -381,6 +381,33 @@ func TestInterfaceDown(t *testing.T) {
 	}
 }
 
+// An interface that is made again is another, and so is one with another address; one that is gone is not.
+func TestStale(t *testing.T) {
+	gateway, host := lan(t)
+	d := open(t, gateway)
+	stale := func() (is bool) {
+		if err := gateway.Do(func() error { is = d.Stale(); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return is
+	}
+	if stale() {
+		t.Error("stale from the beginning")
+	}
+	gateway.Run(t, "ip link set lan0 address 02:00:00:00:00:77")
+	if !stale() {
+		t.Error("not stale with another address")
+	}
+	gateway.Run(t, "ip link del lan0")
+	if stale() {
+		t.Error("stale without an interface")
+	}
+	netnstest.Wire(t, gateway, "lan0", host, "eth0")
+	if !stale() {
+		t.Error("not stale with another interface")
+	}
+}
+
 func TestOpenSaysWhy(t *testing.T) {
 	gateway, _ := lan(t)
 	for _, c := range []struct {
