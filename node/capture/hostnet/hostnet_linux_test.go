@@ -254,9 +254,22 @@ func TestUpdateBetweenWays(t *testing.T) {
 			t.Errorf("%s: %s", way, line)
 		}
 	}
+	// What somebody takes away comes back, and what is there is not touched.
 	if err := s.Update(planOf("nfqueue")); err != nil {
 		t.Fatal(err)
 	}
+	for _, command := range []string{"nft flush ruleset", "nft add table ip other"} {
+		m.ns.Run(t, command)
+		if err := s.Update(planOf("nfqueue")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, line := range diff(alone["nfqueue"], m.dump(t)) {
+		if !strings.Contains(line, "table ip other") && line != "+ }" {
+			t.Errorf("after others changed nftables: %s", line)
+		}
+	}
+	m.ns.Run(t, "nft delete table ip other")
 	_ = d.Close()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

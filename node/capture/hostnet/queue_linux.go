@@ -31,10 +31,14 @@ func (q queueing) table() *nftables.Table {
 	return t
 }
 
-// make puts the queueing in force, in one step, also if it is already. A kernel whose nftables have no queues of their own
-// may have those of iptables.
+// make puts the queueing in force, in one step, if it is not: somebody may have flushed all rules. A kernel whose nftables have
+// no queues of their own may have those of iptables.
 func (q queueing) make() error {
-	err := q.load(func(number uint16) expr.Any { return &expr.Queue{Num: number} })
+	present, err := q.present()
+	if err != nil || present {
+		return err
+	}
+	err = q.load(func(number uint16) expr.Any { return &expr.Queue{Num: number} })
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
 		err = q.load(func(number uint16) expr.Any {
 			info := xt.Unknown(binary.NativeEndian.AppendUint64(nil, 0)) // struct xt_NFQ_info, aligned as the kernel wants it
@@ -51,14 +55,27 @@ func (q queueing) make() error {
 	return nil
 }
 
+func (q queueing) present() (bool, error) {
+	c, err := nftables.New()
+	if err != nil {
+		return false, err
+	}
+	_, err = c.ListTableOfFamily(q.table().Name, q.table().Family)
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for nftables table %s: %w", q.table().Name, explain(err, q.Interface))
+	}
+	return true, nil
+}
+
 func (q queueing) load(queue func(number uint16) expr.Any) error {
 	c, err := nftables.New()
 	if err != nil {
 		return err
 	}
 	t := q.table()
-	c.AddTable(t) // so that it can be deleted
-	c.DelTable(t)
 	c.AddTable(t)
 	chain := c.AddChain(&nftables.Chain{
 		Name: "taken", Table: t, Type: nftables.ChainTypeFilter,

@@ -25,7 +25,18 @@ type Injector struct {
 	ports      []*port
 	neighbours *neighbours
 	kernel     kernelSender
-	now        time.Time // of the present WriteBatch
+
+	// Of the present WriteBatch: when it is, and where the host of the last packet is, for most often the next is for the same.
+	now  time.Time
+	last found
+}
+
+// A found is where a host is, if that is known.
+type found struct {
+	host netip.Addr
+	mac  [6]byte
+	port int
+	ok   bool
 }
 
 // A port is a LAN interface.
@@ -76,11 +87,11 @@ func (i *Injector) open(name string) error {
 	}
 	p := &port{name: name, index: link.Index, mtu: link.MTU, address: address}
 	p.writer = vnet.Writer{FD: poll.New(fd), Vnet: true, To: func(header *[vnet.EthernetLen]byte, packet []byte) bool {
-		mac, _, ok := i.find(packet)
-		copy(header[:6], mac[:])
+		at := i.find(packet)
+		copy(header[:6], at.mac[:])
 		copy(header[6:], p.address[:])
 		vnet.SetKind(header, packet)
-		return ok
+		return at.ok
 	}}
 	i.ports = append(i.ports, p)
 	return nil
@@ -105,25 +116,25 @@ func (i *Injector) Learn(index int, mac [6]byte, packet []byte) {
 // WriteBatch is capture.Device.WriteBatch. A packet longer than the interface's MTU, or whose segments are, is refused: nobody
 // is there to fragment it.
 func (i *Injector) WriteBatch(pkts []capture.Packet) (n int, err error) {
-	i.now = time.Now()
+	i.now, i.last = time.Now(), found{}
 	for len(pkts) > 0 {
-		_, at, known := i.find(pkts[0].Bytes)
+		at := i.find(pkts[0].Bytes)
 		count, done, refused := 1, 0, error(nil)
 		switch {
-		case !known:
+		case !at.ok:
 			if refused = i.kernel.send(pkts[0]); refused == nil {
 				done = 1
 			}
-		case i.ports[at].tooLong(pkts[0]):
+		case i.ports[at.port].tooLong(pkts[0]):
 			refused = unix.EMSGSIZE
 		default:
-			for count < len(pkts) && !i.ports[at].tooLong(pkts[count]) {
-				if _, next, ok := i.find(pkts[count].Bytes); !ok || next != at {
+			for count < len(pkts) && !i.ports[at.port].tooLong(pkts[count]) {
+				if next := i.find(pkts[count].Bytes); !next.ok || next.port != at.port {
 					break
 				}
 				count++
 			}
-			done, refused = i.ports[at].writer.WriteBatch(pkts[:count])
+			done, refused = i.ports[at.port].writer.WriteBatch(pkts[:count])
 		}
 		n += done
 		if refused == net.ErrClosed {
@@ -143,12 +154,16 @@ func (p *port) tooLong(pkt capture.Packet) bool {
 }
 
 // find returns where the host is that a packet goes to.
-func (i *Injector) find(packet []byte) (mac [6]byte, port int, ok bool) {
+func (i *Injector) find(packet []byte) found {
 	_, dst, ok := addresses(packet)
 	if !ok {
-		return mac, 0, false
+		return found{}
 	}
-	return i.neighbours.find(i.now, dst)
+	if i.last.host != dst {
+		i.last.host = dst
+		i.last.mac, i.last.port, i.last.ok = i.neighbours.find(i.now, dst)
+	}
+	return i.last
 }
 
 // addresses returns the source and the destination of an IP packet.
