@@ -32,6 +32,10 @@ bench:
 performance *args:
     .ci/performance {{args}}
 
+# An hour of traffic, changes and failures beside which memory, descriptors, goroutines and threads must stay flat. As root.
+soak length="1h":
+    VINE_NETNS=1 VINE_SOAK={{length}} go test -count=1 -timeout 0 -v -run '^TestSoak$' ./tests/netns
+
 # What takes long: race detector twice, root tests, ten minutes of each fuzz target.
 night:
     go test -race -shuffle=on -count=2 -timeout 120m ./...

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/policy"
 	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport/secure"
 )
 
 // api is the Node as the management interface sees it. What is in the documents it reads from the
@@ -33,6 +36,7 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 		SchemaVersion: control.SchemaVersion, Federation: root.Federation, FederationID: v.FederationID().String(),
 		Space: root.Space, Router: e.Router, Name: e.Name, Site: e.Site, Identity: e.Identity.Fingerprint(),
 		Blocks: e.Blocks, Software: a.n.options.Software, Started: a.n.started, Boot: a.n.self.boot,
+		AES: secure.AESName(), Goroutines: runtime.NumGoroutine(), Descriptors: descriptors(),
 		Documents: v.Len(), TrustStale: v.TrustStale(time.Now()), Problems: []string{},
 		Packets: control.Packets{
 			Sent: a.n.sent.Load(), Received: a.n.received.Load(), Local: a.n.local.Load(), Drops: map[string]uint64{},
@@ -74,6 +78,15 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 		s.Endpoints = []netip.AddrPort{}
 	}
 	return s, err
+}
+
+// descriptors counts the open descriptors of this process; zero: the system does not say.
+func descriptors() int {
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(list) - 1 // one is that of the folder
 }
 
 func rootOf(l *loop) []byte {

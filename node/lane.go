@@ -212,8 +212,11 @@ func positionOf(i, n, of int) segment.Position {
 // one handles a packet, or a super-packet with one decision for all of its segments.
 func (l *sendLane) one(snap *snapshot, p capture.Packet) {
 	n := l.n
-	d := l.cache.DecideSuper(snap.forward, l.at, p.Bytes, p.SegmentLength())
-	super := p.GSOSize != 0
+	super, longest := p.GSOSize != 0, 0 // zero: as long as its header says; there may be padding behind it
+	if super {
+		longest = p.SegmentLength()
+	}
+	d := l.cache.DecideSuper(snap.forward, l.at, p.Bytes, longest)
 	switch {
 	case super && (d.Drop == forward.DropTooBig || d.Drop == forward.DropNone && d.Fit != forward.FitWhole):
 		if narrow, ok := segment.Narrow(p, d.PathMTU); ok {
@@ -563,6 +566,13 @@ type receiveLane struct {
 	ecn     uint8 // of the datagram that is opened now
 
 	templates segment.Templates
+	refused   refusal
+}
+
+// A refusal is the template run whose headers were refused last, and why: what comes of it is not held.
+type refusal struct {
+	run segment.RunID
+	why forward.Drop
 }
 
 // An openRun is the run that the last datagram was of: it ends with the next of another.
@@ -746,10 +756,12 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 // one takes a packet that was opened, if its sender may send it.
 func (l *receiveLane) one(snap *snapshot, g grant, header frame.DataHeader, packet []byte) {
 	at, drop := l.n.arrived(snap.forward, g.router, g.vn, packet)
-	if drop == forward.DropNone {
-		drop = l.accept(header, at, packet)
-	}
 	if drop != forward.DropNone {
+		p := capture.Packet{Bytes: packet, GSOSize: header.SegmentSize()} // a chunk is several packets
+		l.n.drops[drop].Add(uint64(p.Segments()))
+		return
+	}
+	if drop = l.accept(header, at, packet); drop != forward.DropNone {
 		l.n.drops[drop].Add(1)
 	}
 }
@@ -789,6 +801,10 @@ func runOf(header frame.DataHeader) segment.RunID {
 // has been overtaken. A piece without headers lies behind head bytes for them, or is held if they have not come.
 func (l *receiveLane) piece(snap *snapshot, g grant, header frame.DataHeader, head int, b []byte) {
 	id, at := runOf(header), segment.Position(header.Meta[0]&frame.MetaRunMask)
+	if id == l.refused.run {
+		l.n.drops[l.refused.why].Add(1)
+		return
+	}
 	size := header.SegmentSize()
 	if at == segment.Mid {
 		if head == 0 {
@@ -812,6 +828,7 @@ func (l *receiveLane) piece(snap *snapshot, g grant, header frame.DataHeader, he
 		}
 	}
 	if drop != forward.DropNone {
+		l.refused = refusal{id, drop}
 		l.n.drops[drop].Add(1)
 		return
 	}

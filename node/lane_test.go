@@ -116,7 +116,7 @@ type lanePair struct {
 
 func newLanePair(t testing.TB, pathMTU int, seal tables.Seal) *lanePair {
 	t.Helper()
-	channels, granted := establish(t)
+	channels, granted := establish(t, laneVN)
 	p := &lanePair{out: newOutbox(1 << 14), lan: &tally{}, far: &tally{}}
 	mk := func(self tables.RouterID, device *tally) *Node {
 		n := &Node{
@@ -163,8 +163,8 @@ func newLanePair(t testing.TB, pathMTU int, seal tables.Seal) *lanePair {
 	return p
 }
 
-// establish makes a link between two Links and returns how A sends and what B granted it.
-func establish(t testing.TB) (channels transport.Channels, granted transport.Granted) {
+// establish makes a link between two Links and returns how A sends in the VNs and what B granted it.
+func establish(t testing.TB, vns ...tables.VNID) (channels transport.Channels, granted transport.Granted) {
 	t.Helper()
 	keys := [3]secure.StaticKey{1: secure.NewStaticKey([32]byte{1: 1}), 2: secure.NewStaticKey([32]byte{1: 2})}
 	ends := [3]netip.AddrPort{1: endpointA, 2: endpointB}
@@ -204,15 +204,15 @@ func establish(t testing.TB) (channels transport.Channels, granted transport.Gra
 			}
 		}
 	}
-	carry(1, links[1].SetChannels(now, laneB, []tables.VNID{laneVN}))
-	carry(2, links[2].SetChannels(now, laneA, []tables.VNID{laneVN}))
+	carry(1, links[1].SetChannels(now, laneB, vns))
+	carry(2, links[2].SetChannels(now, laneA, vns))
 	carry(1, links[1].Dial(now, laneB))
 	for range 100 {
 		now = now.Add(10 * time.Millisecond)
 		carry(1, links[1].Advance(now))
 		carry(2, links[2].Advance(now))
 	}
-	if channels.Index[laneVN] == 0 || len(granted.Grants) != 1 {
+	if len(channels.Index) != len(vns) || len(granted.Grants) != len(vns) {
 		t.Fatalf("no channel: %+v, %+v, %+v, %+v, %+v", channels, granted, links[1].Counters(), links[2].Counters(), links[1].Status(now))
 	}
 	return channels, granted

@@ -70,6 +70,8 @@ func (e *Env) printStatus(s control.Status) error {
 		"joinable", yes(s.Joinable),
 		"authority", yes(s.Serving),
 		"software", s.Software,
+		"AES", s.AES,
+		"process", fmt.Sprintf("%d goroutines, %d descriptors", s.Goroutines, s.Descriptors),
 		"started", s.Started.UTC().Format(time.RFC3339) + ", boot " + number(s.Boot),
 		"members", strconv.Itoa(s.Members),
 		"links", strconv.Itoa(s.Links),

@@ -80,6 +80,9 @@ type Status struct {
 	Serving       bool             `json:"serving"` // runs the authority
 	Joinable      bool             `json:"joinable"`
 	Software      string           `json:"software"`
+	AES           string           `json:"aes"`         // which AES-GCM, such as "VAES, 512 bits" or "standard library"
+	Goroutines    int              `json:"goroutines"`  // of the process
+	Descriptors   int              `json:"descriptors"` // open in the process; zero where the system does not say
 	Started       time.Time        `json:"started"`
 	Boot          uint64           `json:"boot"`
 	Members       int              `json:"members"` // believed alive, with this VR

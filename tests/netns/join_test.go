@@ -24,7 +24,12 @@ func waits(t *testing.T) { t.Parallel() }
 // grid makes a federation of n sites that run, each with hosts hosts set up, all in one VN "blue".
 func grid(t *testing.T, n int, o netns.SiteOption) *netns.Federation {
 	t.Helper()
-	f := netns.New(t)
+	return gridIn(t, netns.New(t), n, o)
+}
+
+// gridIn is grid in a federation that has no site yet.
+func gridIn(t *testing.T, f *netns.Federation, n int, o netns.SiteOption) *netns.Federation {
+	t.Helper()
 	for range n {
 		enrol(t, f, o)
 	}

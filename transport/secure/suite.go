@@ -65,6 +65,9 @@ func (s Suite) counterMax() uint64 {
 // rekeyCounter is the counter at which a sender asks for new keys: see counterMax.
 const rekeyCounter = 1 << 28
 
+// AESName returns which implementation of AES-GCM this process uses, for people, such as "VAES, 256 bits": see gcm.Name.
+func AESName() string { return gcm.Name() }
+
 // newAEAD returns the AEAD for key, whose length must be keyBytes.
 func (s Suite) newAEAD(key []byte) cipher.AEAD {
 	if s != SuiteAES128GCM {

@@ -2,9 +2,10 @@
 
 package gcm
 
-func capable() bool { return false }
+const elsewhere = "gcm: not on this processor"
 
-func crypt(*state, *byte, *byte, *byte, int, *byte, int, *byte, bool) {
-	panic("gcm: not on this processor")
-}
-func expand(*state, *byte, *byte) { panic("gcm: not on this processor") }
+func capable(int) bool { return false }
+
+func crypt512(*state, *byte, *byte, *byte, int, *byte, int, *byte, bool) { panic(elsewhere) }
+func crypt256(*state, *byte, *byte, *byte, int, *byte, int, *byte, bool) { panic(elsewhere) }
+func expand(*state, *byte, *byte)                                        { panic(elsewhere) }

@@ -8,13 +8,17 @@ import (
 	"testing"
 )
 
-// fast returns this package's implementation, or skips the test.
-func fast(t testing.TB, key []byte) cipher.AEAD {
+// eachWidth runs a test for the registers of each width, whichever of them New takes. It says which this processor lacks.
+func eachWidth(t *testing.T, test func(t *testing.T, fast func(key []byte) cipher.AEAD)) {
 	t.Helper()
-	if !capable() {
-		t.Skip("SKIPPED, NOT TESTED: this processor has no VAES on registers of 512 bits")
+	for _, w := range widths {
+		t.Run(fmt.Sprint(w), func(t *testing.T) {
+			if !capable(w) {
+				t.Skipf("SKIPPED, NOT TESTED: this processor has no VAES on registers of %d bits", w)
+			}
+			test(t, func(key []byte) cipher.AEAD { return newState(key, w) })
+		})
 	}
-	return newState(key)
 }
 
 func random(r *rand.Rand, n int) []byte {
@@ -25,30 +29,42 @@ func random(r *rand.Rand, n int) []byte {
 	return b
 }
 
-// TestTrial: what this processor can, it does right.
+// TestTrial: what this processor can, it does right, and New takes the fastest of it.
 func TestTrial(t *testing.T) {
-	if capable() != works {
-		t.Errorf("capable %v, and found to work %v", capable(), works)
+	want := 0
+	for _, w := range widths {
+		if !capable(w) {
+			continue
+		}
+		if !trial(w) {
+			t.Errorf("%d bits: another result than the standard library's", w)
+		}
+		want = max(want, w)
+	}
+	if widest != want {
+		t.Errorf("registers of %d bits are taken, want %d", widest, want)
 	}
 }
 
 // TestEveryLength: for every length of text and of additional data the standard library gives the same.
 func TestEveryLength(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 1))
-	for n := range 2200 {
-		for _, aadLen := range []int{0, 1 + n%40, 28, n % 700} {
-			key, nonce, plain, aad := random(r, 16), random(r, 12), random(r, n), random(r, aadLen)
-			s, reference := fast(t, key), mustStandard(key)
-			want := reference.Seal(nil, nonce, plain, aad)
-			if got := s.Seal(nil, nonce, plain, aad); !bytes.Equal(got, want) {
-				t.Fatalf("%d bytes, %d beside them: sealed\n%x, want\n%x", n, aadLen, got, want)
-			}
-			got, err := s.Open(nil, nonce, want, aad)
-			if err != nil || !bytes.Equal(got, plain) {
-				t.Fatalf("%d bytes, %d beside them: opened\n%x, %v", n, aadLen, got, err)
+	eachWidth(t, func(t *testing.T, fast func([]byte) cipher.AEAD) {
+		r := rand.New(rand.NewPCG(1, 1))
+		for n := range 2200 {
+			for _, aadLen := range []int{0, 1 + n%40, 28, n % 700} {
+				key, nonce, plain, aad := random(r, 16), random(r, 12), random(r, n), random(r, aadLen)
+				s, reference := fast(key), mustStandard(key)
+				want := reference.Seal(nil, nonce, plain, aad)
+				if got := s.Seal(nil, nonce, plain, aad); !bytes.Equal(got, want) {
+					t.Fatalf("%d bytes, %d beside them: sealed\n%x, want\n%x", n, aadLen, got, want)
+				}
+				got, err := s.Open(nil, nonce, want, aad)
+				if err != nil || !bytes.Equal(got, plain) {
+					t.Fatalf("%d bytes, %d beside them: opened\n%x, %v", n, aadLen, got, err)
+				}
 			}
 		}
-	}
+	})
 }
 
 func mustStandard(key []byte) cipher.AEAD {
@@ -61,57 +77,61 @@ func mustStandard(key []byte) cipher.AEAD {
 
 // TestInPlace: dst may be where the text is, or have something before it already.
 func TestInPlace(t *testing.T) {
-	r := rand.New(rand.NewPCG(2, 2))
-	key, nonce, aad := random(r, 16), random(r, 12), random(r, 28)
-	s, reference := fast(t, key), mustStandard(key)
-	for _, n := range []int{0, 1, 15, 16, 63, 64, 65, 255, 256, 257, 1400, 9000} {
-		plain := random(r, n)
-		want := reference.Seal(nil, nonce, plain, aad)
-		b := append(make([]byte, 0, n+16), plain...)
-		sealed := s.Seal(b[:0], nonce, b, aad)
-		if !bytes.Equal(sealed, want) {
-			t.Fatalf("%d bytes in place", n)
+	eachWidth(t, func(t *testing.T, fast func([]byte) cipher.AEAD) {
+		r := rand.New(rand.NewPCG(2, 2))
+		key, nonce, aad := random(r, 16), random(r, 12), random(r, 28)
+		s, reference := fast(key), mustStandard(key)
+		for _, n := range []int{0, 1, 15, 16, 63, 64, 65, 255, 256, 257, 1400, 9000} {
+			plain := random(r, n)
+			want := reference.Seal(nil, nonce, plain, aad)
+			b := append(make([]byte, 0, n+16), plain...)
+			sealed := s.Seal(b[:0], nonce, b, aad)
+			if !bytes.Equal(sealed, want) {
+				t.Fatalf("%d bytes in place", n)
+			}
+			opened, err := s.Open(sealed[:0], nonce, sealed, aad)
+			if err != nil || !bytes.Equal(opened, plain) {
+				t.Fatalf("%d bytes opened in place: %v", n, err)
+			}
+			prefix := []byte("before")
+			if got := s.Seal(prefix, nonce, plain, aad); !bytes.Equal(got[len(prefix):], want) || !bytes.HasPrefix(got, prefix) {
+				t.Fatalf("%d bytes behind others", n)
+			}
 		}
-		opened, err := s.Open(sealed[:0], nonce, sealed, aad)
-		if err != nil || !bytes.Equal(opened, plain) {
-			t.Fatalf("%d bytes opened in place: %v", n, err)
-		}
-		prefix := []byte("before")
-		if got := s.Seal(prefix, nonce, plain, aad); !bytes.Equal(got[len(prefix):], want) || !bytes.HasPrefix(got, prefix) {
-			t.Fatalf("%d bytes behind others", n)
-		}
-	}
-	defer func() {
-		if recover() == nil {
-			t.Error("buffers that overlap are taken")
-		}
-	}()
-	b := make([]byte, 200)
-	s.Seal(b[1:1], nonce, b[:100], aad)
+		defer func() {
+			if recover() == nil {
+				t.Error("buffers that overlap are taken")
+			}
+		}()
+		b := make([]byte, 200)
+		s.Seal(b[1:1], nonce, b[:100], aad)
+	})
 }
 
 // TestForged: a flipped bit anywhere, in text, tag, nonce or additional data, and nothing comes out.
 func TestForged(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 3))
-	key, nonce, aad := random(r, 16), random(r, 12), random(r, 28)
-	s := fast(t, key)
-	for _, n := range []int{0, 1, 64, 100, 300} {
-		sealed := s.Seal(nil, nonce, random(r, n), aad)
-		for _, part := range [][]byte{sealed, nonce, aad} {
-			for bit := range 8 * len(part) {
-				part[bit/8] ^= 1 << (bit % 8)
-				room := bytes.Repeat([]byte{0xaa}, n)
-				got, err := s.Open(room[:0], nonce, sealed, aad)
-				if err == nil || got != nil || !bytes.Equal(room, make([]byte, n)) {
-					t.Fatalf("%d bytes, bit %d: %x, %v", n, bit, room, err)
+	eachWidth(t, func(t *testing.T, fast func([]byte) cipher.AEAD) {
+		r := rand.New(rand.NewPCG(3, 3))
+		key, nonce, aad := random(r, 16), random(r, 12), random(r, 28)
+		s := fast(key)
+		for _, n := range []int{0, 1, 64, 100, 300} {
+			sealed := s.Seal(nil, nonce, random(r, n), aad)
+			for _, part := range [][]byte{sealed, nonce, aad} {
+				for bit := range 8 * len(part) {
+					part[bit/8] ^= 1 << (bit % 8)
+					room := bytes.Repeat([]byte{0xaa}, n)
+					got, err := s.Open(room[:0], nonce, sealed, aad)
+					if err == nil || got != nil || !bytes.Equal(room, make([]byte, n)) {
+						t.Fatalf("%d bytes, bit %d: %x, %v", n, bit, room, err)
+					}
+					part[bit/8] ^= 1 << (bit % 8)
 				}
-				part[bit/8] ^= 1 << (bit % 8)
+			}
+			if _, err := s.Open(nil, nonce, sealed[:max(0, len(sealed)-17)], aad); err == nil {
+				t.Errorf("%d bytes cut short", n)
 			}
 		}
-		if _, err := s.Open(nil, nonce, sealed[:max(0, len(sealed)-17)], aad); err == nil {
-			t.Errorf("%d bytes cut short", n)
-		}
-	}
+	})
 }
 
 // TestUse: the switch.
@@ -123,7 +143,7 @@ func TestUse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, ours := a.(*state); ours != (on && capable()) {
+		if _, ours := a.(*state); ours != (on && widest != 0) || (Name() == "standard library") == ours {
 			t.Errorf("in use %v: %T", on, a)
 		}
 	}
@@ -141,39 +161,53 @@ func FuzzGCM(f *testing.F) {
 		var n [12]byte
 		copy(k[:], key)
 		copy(n[:], nonce)
-		s := fast(t, k[:])
 		want := mustStandard(k[:]).Seal(nil, n[:], plain, aad)
-		if got := s.Seal(nil, n[:], plain, aad); !bytes.Equal(got, want) {
-			t.Fatalf("sealed %x, want %x", got, want)
-		}
-		if got, err := s.Open(nil, n[:], want, aad); err != nil || !bytes.Equal(got, plain) {
-			t.Fatalf("opened %x, %v", got, err)
-		}
-		if _, err := s.Open(nil, n[:], plain, aad); err == nil {
-			t.Fatal("anything opens")
+		for _, w := range widths {
+			if !capable(w) {
+				continue
+			}
+			s := newState(k[:], w)
+			if got := s.Seal(nil, n[:], plain, aad); !bytes.Equal(got, want) {
+				t.Fatalf("%d bits: sealed %x, want %x", w, got, want)
+			}
+			if got, err := s.Open(nil, n[:], want, aad); err != nil || !bytes.Equal(got, plain) {
+				t.Fatalf("%d bits: opened %x, %v", w, got, err)
+			}
+			if _, err := s.Open(nil, n[:], plain, aad); err == nil {
+				t.Fatalf("%d bits: anything opens", w)
+			}
 		}
 	})
 }
 
 func TestDoesNotAllocate(t *testing.T) {
-	s := fast(t, make([]byte, 16))
-	nonce, aad, b := make([]byte, 12), make([]byte, 28), make([]byte, 1400, 1416)
-	if n := testing.AllocsPerRun(100, func() {
-		sealed := s.Seal(b[:0], nonce, b, aad)
-		if _, err := s.Open(sealed[:0], nonce, sealed, aad); err != nil {
-			t.Fatal(err)
+	eachWidth(t, func(t *testing.T, fast func([]byte) cipher.AEAD) {
+		s := fast(make([]byte, 16))
+		nonce, aad, b := make([]byte, 12), make([]byte, 28), make([]byte, 1400, 1416)
+		if n := testing.AllocsPerRun(100, func() {
+			sealed := s.Seal(b[:0], nonce, b, aad)
+			if _, err := s.Open(sealed[:0], nonce, sealed, aad); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("%v allocations", n)
 		}
-	}); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
+	})
 }
 
 func BenchmarkGCM(b *testing.B) {
+	type choice struct {
+		name string
+		a    cipher.AEAD
+	}
+	choices := []choice{{"standard", mustStandard(make([]byte, 16))}}
+	for _, w := range widths {
+		if capable(w) {
+			choices = append(choices, choice{fmt.Sprintf("vaes%d", w), newState(make([]byte, 16), w)})
+		}
+	}
 	for _, size := range []int{64, 512, 1400, 9000} {
-		for _, bc := range []struct {
-			name string
-			a    cipher.AEAD
-		}{{"standard", mustStandard(make([]byte, 16))}, {"vaes", fast(b, make([]byte, 16))}} {
+		for _, bc := range choices {
 			nonce, aad, buf := make([]byte, 12), make([]byte, 28), make([]byte, size, size+16)
 			b.Run(fmt.Sprintf("seal/%d/%s", size, bc.name), func(b *testing.B) {
 				b.SetBytes(int64(size))

@@ -42,7 +42,7 @@ DATA poly<>+0(SB)/8, $0xc200000000000000
 DATA poly<>+8(SB)/8, $0xc200000000000000
 GLOBL poly<>(SB), RODATA|NOPTR, $16
 
-// Where things are, throughout crypt:
+// Where things are, throughout crypt512:
 //
 //	AX           the state: 11 round keys, then from 176 on H^16 x to H^1 x, then 48 zero bytes
 //	R8           the powers of H
@@ -144,8 +144,8 @@ GLOBL poly<>(SB), RODATA|NOPTR, $16
 	LEAQ 256(R8), R12   \
 	SUBQ R11, R12
 
-// func crypt(s *state, nonce *byte, dst, src *byte, n int, aad *byte, aadLen int, tag *byte, open bool)
-TEXT ·crypt(SB), NOSPLIT, $0-65
+// func crypt512(s *state, nonce *byte, dst, src *byte, n int, aad *byte, aadLen int, tag *byte, open bool)
+TEXT ·crypt512(SB), NOSPLIT, $0-65
 	MOVQ    s+0(FP), AX
 	MOVQ    nonce+8(FP), BX
 	MOVQ    dst+16(FP), DI
