@@ -10,8 +10,9 @@ import (
 
 // A generator makes packets of hosts at random: most of them go somewhere, many are at a border.
 type generator struct {
-	rng *rand.Rand
-	mtu int // of the path
+	rng   *rand.Rand
+	mtu   int // of the path
+	ports int // if not zero, each flow has a port of its own, from this on
 }
 
 func pick[T any](rng *rand.Rand, from []T) T { return from[rng.IntN(len(from))] }
@@ -88,6 +89,10 @@ func (g *generator) flow() *flow {
 		df: g.rng.IntN(3) > 0, id: pick(g.rng, []int{0, 1, 0xfff0, 0xffff, g.rng.IntN(0x10000)}),
 		seq: pick(g.rng, []uint32{0, 0xffffff00, g.rng.Uint32()}), window: g.rng.IntN(0x10000),
 		length: pick(g.rng, []int{0, 1, 18, 64, 172, 500, 1000, 1200, 1252, 1300, 1400, g.mtu - 28, g.mtu - 48, g.mtu - 20, 1 + g.rng.IntN(1472)}),
+	}
+	if g.ports > 0 {
+		f.sport = g.ports
+		g.ports++
 	}
 	switch {
 	case g.rng.IntN(6) > 0:

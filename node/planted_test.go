@@ -13,7 +13,7 @@ import (
 // TestPlantedFaults: the comparison with the obvious VR, or the seeds of FuzzReceive, find each of these faults of the packet path. The sources stay as they are:
 // the go command is told to take others in their place.
 func TestPlantedFaults(t *testing.T) {
-	if os.Getenv("VINE_NIGHT") == "" {
+	if !night() {
 		t.Skip("SKIPPED, NOT TESTED: builds the package once for each fault; VINE_NIGHT=1 runs it")
 	}
 	for _, fault := range []struct{ what, file, right, wrong string }{
@@ -46,6 +46,13 @@ func TestPlantedFaults(t *testing.T) {
 		{"the peer's partial checksum", "segment/join.go", "r.l.seed(p.Bytes)", ""},
 		{"too many segments of UDP", "segment/join.go", "return segments(n, size) <= udpSegmentsMax", "return true"},
 		{"packets in each other's memory", "lane.go", "l.filled += len(packet)\n\tif header", "if header"},
+		{"sequence number of what follows a loss", "segment/template.go", "x.seq+uint32((index-x.index)*length)", "x.seq+uint32((index-x.index+1)*length)"},
+		{"headers of another run", "segment/template.go", "if x := &t.list[i]; x.id == id && x.l.head > 0 {", "if x := &t.list[i]; x.l.head > 0 {"},
+		{"PSH of a lost end", "segment/template.go", "x.header[l.upper+13] &^= tcpFIN | tcpPSH | tcpCWR", ""},
+		{"held pieces forgotten", "lane.go", "if l.templates.Holds(id) {", "if false {"},
+		{"a run that goes on over a gap", "lane.go", "header.Counter == l.run.next && template == l.run.template", "header.Counter >= l.run.next && template == l.run.template"},
+		{"halves of two packets", "forward/split.go", "if slot.base == base && slot.second != piece.Second {", "if slot.second != piece.Second {"},
+		{"no replay window", "../transport/secure/replay.go", "func (w *window) accept(c uint64) bool {", "func (w *window) accept(c uint64) bool {\n\tif c < 1<<40 {\n\t\treturn true\n\t}"},
 	} {
 		t.Run(fault.what, func(t *testing.T) {
 			source, err := filepath.Abs(fault.file)
