@@ -49,6 +49,7 @@ interface = "lan1"
 vns = ["blue"]
 device = "vine2"
 `)
+	a.Run(t, "sysctl -q -w net.ipv4.conf.all.rp_filter=1") // the strictest
 	was, _ := a.Network(t)
 	a.Init(t)
 	a.Up(t)

@@ -11,7 +11,7 @@
 //   - the TUN or TAP device: MTU, up, routes of the ViNe space into it;
 //   - where there is no such device, and packets are taken off the LAN interfaces: a blackhole for what comes in by them for the
 //     ViNe space, so that the kernel does nothing with what a packet socket has a copy of; for netfilter queues the rules that
-//     put packets into them before anything else is done. No sysctls: the kernel forwards nothing then;
+//     put packets into them before anything else is done. The kernel forwards nothing then;
 //   - block routes: the addresses of an attachment's hosts are on its LAN interface (scope link);
 //   - for an attachment with its own TUN device, a routing table of its own with `ip rule iif`, so
 //     that one address may exist on two attachments.

@@ -136,7 +136,7 @@ func (p Plan) desired() state {
 			s.Routes = append(s.Routes, route{Prefix: space, Interface: p.Device, Table: tableMain, Metric: metricRoute})
 		}
 	}
-	for _, a := range p.Attachments {
+	for i, a := range p.Attachments {
 		table := tableMain
 		if a.Table != 0 {
 			table = a.Table
@@ -156,6 +156,11 @@ func (p Plan) desired() state {
 		}
 		for _, b := range a.Blocks {
 			s.Routes = append(s.Routes, route{Prefix: b, Interface: a.Interface, Table: table, Metric: metricRoute})
+			if p.Device == "" && table != tableMain {
+				// With reverse-path filtering the kernel looks into the main table whether anybody is at a host's address before
+				// it answers its ARP. Who exactly does not matter where it is loose, nor which of several blocks is found.
+				s.Routes = append(s.Routes, route{Prefix: b, Interface: a.Interface, Table: tableMain, Metric: metricRoute + 1 + i})
+			}
 		}
 		for _, g := range a.Gateways {
 			s.Addresses = append(s.Addresses, address{Addr: g, Interface: a.Interface})

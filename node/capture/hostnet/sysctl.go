@@ -67,21 +67,22 @@ type survey struct {
 // when we first changed them, or what they are now. Parameters that were right before us are not
 // in the list.
 func (p Plan) sysctls(known []sysctl, noForce bool) ([]sysctl, error) {
-	if p.Device == "" {
-		return nil, nil // the kernel forwards nothing
-	}
 	v := survey{plan: p, known: known, noForce: noForce}
 	for _, ipv6 := range p.families() {
-		if ipv6 {
+		switch {
+		case p.Device == "" && ipv6: // the kernel forwards nothing
+		case p.Device == "":
+			v.reversePath() // it is for ARP too
+		case ipv6:
 			v.forwarding6()
-			continue
+		default:
+			for _, name := range v.own() {
+				// Forwarding per input interface is enough, and does not make the machine a router for
+				// anybody else as ip_forward would.
+				v.need("ipv4/conf/"+name+"/forwarding", "1")
+			}
+			v.reversePath()
 		}
-		for _, name := range v.own() {
-			// Forwarding per input interface is enough, and does not make the machine a router for
-			// anybody else as ip_forward would.
-			v.need("ipv4/conf/"+name+"/forwarding", "1")
-		}
-		v.reversePath()
 	}
 	if v.err != nil {
 		return nil, fmt.Errorf("read sysctl: %w", v.err)

@@ -37,6 +37,7 @@ type Reader struct {
 	ether [EthernetLen]byte
 	parts vector
 	name  unix.RawSockaddrLinklayer
+	msg   unix.Msghdr
 
 	// Of the present call.
 	bufs [][]byte
@@ -142,7 +143,7 @@ func (r *Reader) read(fd int, b []byte) (int, error) {
 	if r.From == nil {
 		n, err = r.parts.transfer(unix.SYS_READV, fd)
 	} else {
-		n, err = r.parts.receive(fd, &r.name)
+		n, err = r.parts.receive(fd, &r.name, &r.msg)
 	}
 	if err == nil && n <= head {
 		return 0, nil

@@ -40,7 +40,6 @@ func AddressOf(name string) (address [6]byte, err error) {
 type vector struct {
 	parts [3]unix.Iovec
 	n     int
-	msg   unix.Msghdr
 }
 
 func (v *vector) add(b []byte) {
@@ -60,11 +59,11 @@ func (v *vector) transfer(call uintptr, fd int) (int, error) {
 	return int(n), nil
 }
 
-// receive is transfer with recvmsg, which also says where the packet came from.
-func (v *vector) receive(fd int, from *unix.RawSockaddrLinklayer) (int, error) {
-	v.msg = unix.Msghdr{Name: (*byte)(unsafe.Pointer(from)), Namelen: unix.SizeofSockaddrLinklayer, Iov: &v.parts[0]}
-	v.msg.SetIovlen(v.n)
-	n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&v.msg)), unix.MSG_DONTWAIT)
+// receive is transfer with recvmsg, which also says where the packet came from. msg is room to work in.
+func (v *vector) receive(fd int, from *unix.RawSockaddrLinklayer, msg *unix.Msghdr) (int, error) {
+	*msg = unix.Msghdr{Name: (*byte)(unsafe.Pointer(from)), Namelen: unix.SizeofSockaddrLinklayer, Iov: &v.parts[0]}
+	msg.SetIovlen(v.n)
+	n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(msg)), unix.MSG_DONTWAIT)
 	*v = vector{}
 	if errno != 0 {
 		return 0, errno
