@@ -60,8 +60,14 @@ func TestWays(t *testing.T) {
 		iperf := netns.StartIperf(t, a.LAN.Hosts[0], b.LAN.Hosts[0], b.Addr4(t, 0), "-n", "50M", "-C", "reno")
 		t.Logf("NUMBER iperf3 by %s: %.0f Mb/s", way, netns.Report(t, iperf).End.SumReceived.BitsPerSecond/1e6)
 	}
+	end := time.Now()
 	flow.Stop()
-	for _, c := range changes {
+	for i, c := range changes {
+		until := end
+		if i+1 < len(changes) {
+			until = changes[i+1].from
+		}
+		t.Logf("NUMBER in %s: there: %v; back: %v", c.way, flow.There.Between(c.to, until), flow.Back.Between(c.to, until))
 		there, back := flow.There.Between(c.from, c.to), flow.Back.Between(c.from, c.to)
 		t.Logf("NUMBER to %s at both sites: there: %v; back: %v", c.way, there, back)
 		for _, r := range []netns.Record{there, back} {
@@ -102,7 +108,8 @@ func seenOnce(t *testing.T, a, b *netns.Site) {
 	}
 	for _, to := range []netip.Addr{b.Addr4(t, 0), b.Addr6(t, 0)} {
 		out, err := a.LAN.Hosts[0].Exec(t, "ping", "-n", "-c", fmt.Sprint(pings), "-i", "0.01", "-W", "2", "-s", fmt.Sprint(size), to.String())
-		if err != nil || !strings.Contains(out, fmt.Sprintf(" %d received", pings)) || strings.Contains(out, "DUP") || strings.Contains(out, "duplicates") {
+		// ping goes two round trips after its last packet, on a busy machine without the last answers: tcpdump counts them.
+		if err != nil || strings.Contains(out, "DUP") || strings.Contains(out, "duplicates") {
 			t.Errorf("ping: %v\n%s", err, out)
 		}
 	}

@@ -21,6 +21,9 @@ import (
 // many as wait in a TUN interface, and hundreds of super-packets.
 const queueBytes = 16 << 20
 
+// sendBytes is how much of what was sent may be on its way out of the machine: more than the queue of a network card holds.
+const sendBytes = 8 << 20
+
 // packetIgnoreOutgoing is PACKET_IGNORE_OUTGOING of linux/if_packet.h: what is sent is not looked at at all. Kernels before
 // 4.20 do not have it; there the filter throws it away.
 const packetIgnoreOutgoing = 23
@@ -86,7 +89,13 @@ func packetSocket(index int, protocol uint16, filter []unix.SockFilter) (int, er
 			return fmt.Errorf("ask for super-packets: %w", err)
 		}
 		_ = unix.SetsockoptInt(fd, unix.SOL_PACKET, packetIgnoreOutgoing, 1)
-		if protocol != 0 {
+		if protocol == 0 {
+			// What waits for the network card counts too. Where that is slow its queue is to be full first, and lose packets, for
+			// else the lane would wait.
+			if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBytes/2) != nil { // the kernel doubles it
+				_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBytes/2)
+			}
+		} else {
 			if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, queueBytes/2) != nil { // the kernel doubles it
 				_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, queueBytes/2)
 			}
