@@ -123,8 +123,7 @@ func TestCapturesAgainstObvious(t *testing.T) {
 		for _, list := range variants {
 			for len(list) > 0 {
 				n := min(len(list), 1+rng.IntN(laneBatch))
-				w.path(pick(rng, pathMTUs))
-				w.many = rng.IntN(2) == 0
+				w.anyPath(rng)
 				seen.add(list[:n], w.check(t, list[:n]))
 				list = list[n:]
 			}

@@ -15,6 +15,8 @@ import (
 	"github.com/vine-mesh/vine/node/capture"
 	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport/frame"
+	"github.com/vine-mesh/vine/transport/path"
 	"github.com/vine-mesh/vine/transport/underlay"
 )
 
@@ -32,6 +34,8 @@ type twin struct {
 	lan  *tally
 	far  [2]*tally
 	many bool // the second lane takes what comes
+
+	straight, relayed *sendPeer // how the sender reaches the receiver: by itself, or through laneC
 
 	onTheWay func([][]byte) [][]byte // what becomes of the datagrams of a batch; nil: nothing
 }
@@ -109,10 +113,14 @@ func newTwin(t testing.TB, rng *rand.Rand) *twin {
 	}
 	w.a = mk(&attachment{device: w.lan})
 	w.b = mk(&attachment{device: w.far[0]}, &attachment{device: w.far[1]})
-	w.a.snapshot.Store(&snapshot{
-		forward: w.compile(t, laneA),
-		peers:   map[tables.RouterID]*sendPeer{laneB: {router: laneB, endpoint: endpointB, sender: channels.Sender, index: channels.Index, used: new(atomic.Bool)}},
-	})
+	w.straight = &sendPeer{router: laneB, endpoint: endpointB, sender: channels.Sender, index: channels.Index, used: new(atomic.Bool)}
+	relayed := *w.straight
+	relayed.endpoint = path.Relay(laneC, laneB)
+	relayed.hop = &hopPeer{endpoint: endpointC, sender: hopsOf(t, [2]tables.RouterID{laneA, laneC})[0].Sender}
+	w.relayed = &relayed
+	w.a.self.Router, w.b.self.Router = laneA, laneB
+	w.a.snapshot.Store(&snapshot{forward: w.compile(t, laneA)})
+	w.path(1440, false)
 	w.b.snapshot.Store(&snapshot{forward: w.compile(t, laneB)})
 	grants := map[uint32]grant{}
 	for _, g := range granted.Grants {
@@ -154,12 +162,36 @@ func (w *twin) compile(t testing.TB, self tables.RouterID) *forward.Snapshot {
 	return s
 }
 
-// path sets what the path between the two VRs carries.
-func (w *twin) path(mtu int) {
+// path sets what the path between the two VRs carries, and whether it is relayed.
+func (w *twin) path(mtu int, relayed bool) {
 	w.mtu = mtu
 	next := *w.a.snapshot.Load()
 	next.forward = next.forward.WithPathMTU(map[tables.RouterID]int{laneB: mtu})
+	next.peers = map[tables.RouterID]*sendPeer{laneB: w.straight}
+	if relayed {
+		next.peers[laneB] = w.relayed
+	}
 	w.a.snapshot.Store(&next)
+}
+
+// anyPath sets a path at random, and how datagrams arrive.
+func (w *twin) anyPath(rng *rand.Rand) {
+	w.path(pick(rng, pathMTUs), rng.IntN(4) == 0)
+	w.many = rng.IntN(2) == 0
+}
+
+// unwrap makes of relay datagrams what their queue-VR is to pass on.
+func (w *twin) unwrap(t testing.TB) {
+	t.Helper()
+	for i, b := range w.sock.room[:w.sock.used] {
+		if frame.Type(b[0]) != frame.TypeRelay {
+			continue
+		}
+		if len(b) < frame.RelayOverhead || word(b, 16) != len(b) {
+			t.Fatalf("a relay datagram of %d bytes: %x", len(b), b[:min(len(b), 40)])
+		}
+		w.sock.room[i] = append(b[:0], b[frame.RelayHeaderLen:len(b)-frame.TagLen]...)
+	}
 }
 
 // lanes has the lanes carry a batch, and returns what they made of it.
@@ -176,6 +208,7 @@ func (w *twin) lanes(t testing.TB, batch []capture.Packet) (o outcome) {
 		w.send.packets[i].Bytes = w.send.in[i][:copy(w.send.in[i], p.Bytes)]
 	}
 	w.send.step(len(batch))
+	w.unwrap(t)
 	if w.onTheWay != nil {
 		var sent [][]byte
 		for _, b := range w.sock.room[:w.sock.used] {
@@ -331,8 +364,7 @@ func TestLanesAgainstObvious(t *testing.T) {
 	}
 	var seen tallyOf
 	for range rounds {
-		w.path(pick(rng, pathMTUs))
-		w.many = rng.IntN(2) == 0
+		w.anyPath(rng)
 		g := generator{rng: rng, mtu: w.mtu}
 		batch := g.batch()
 		seen.add(batch, w.check(t, batch))

@@ -163,8 +163,7 @@ func TestLossyAgainstObvious(t *testing.T) {
 	}
 	came, missing := 0, 0
 	for round := range rounds {
-		w.path(pick(rng, pathMTUs))
-		w.many = rng.IntN(2) == 0
+		w.anyPath(rng)
 		g := generator{rng: rng, mtu: w.mtu, ports: 1}
 		batch := g.batch()
 		for i := 0; i < len(batch); i++ { // of two faults it is not said which counts; these are compared elsewhere

@@ -52,6 +52,7 @@ func TestPlantedFaults(t *testing.T) {
 		{"held pieces forgotten", "lane.go", "if l.templates.Holds(id) {", "if false {"},
 		{"a run that goes on over a gap", "lane.go", "header.Counter == l.run.next && template == l.run.template", "header.Counter >= l.run.next && template == l.run.template"},
 		{"halves of two packets", "forward/split.go", "if slot.base == base && slot.second != piece.Second {", "if slot.second != piece.Second {"},
+		{"a bundle for a relayed path at another's place", "lane.go", "at := peer.room() + frame.DataHeaderLen + o.bytes", "at := frame.DataHeaderLen + o.bytes"},
 		{"no replay window", "../transport/secure/replay.go", "func (w *window) accept(c uint64) bool {", "func (w *window) accept(c uint64) bool {\n\tif c < 1<<40 {\n\t\treturn true\n\t}"},
 	} {
 		t.Run(fault.what, func(t *testing.T) {

@@ -180,7 +180,7 @@ func (f *forger) step() {
 
 // honest sends a packet as the send lane does, with these datagrams lost, and the others from somewhere on first.
 func (f *forger) honest(p capture.Packet, mtu int, lost, turn int) {
-	f.path(mtu)
+	f.path(mtu, false)
 	f.sock.used = 0
 	f.send.packets[0] = p
 	f.send.packets[0].Bytes = f.send.in[0][:copy(f.send.in[0], p.Bytes)]

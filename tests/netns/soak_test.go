@@ -89,7 +89,7 @@ func TestGrown(t *testing.T) {
 		t.Errorf("flat, and %v", got)
 	}
 	for i, leak := range []func(x *sample, n int){
-		func(x *sample, n int) { x.memory += n * 400 << 10 },
+		func(x *sample, n int) { x.memory += n * 600 << 10 },
 		func(x *sample, n int) { x.descriptors += n / 3 },
 		func(x *sample, n int) { x.goroutines += n / 2 },
 		func(x *sample, n int) { x.threads += n / 3 },
