@@ -36,8 +36,9 @@ performance *args:
 soak length="1h":
     VINE_NETNS=1 VINE_SOAK={{length}} go test -count=1 -timeout 0 -v -run '^TestSoak$' ./tests/netns
 
-# What takes long: race detector twice, root tests, ten minutes of each fuzz target.
+# What takes long: race detector twice, root tests, an hour of soak, ten minutes of each fuzz target.
 night:
     go test -race -shuffle=on -count=2 -timeout 120m ./...
     VINE_NIGHT=1 just net
+    just soak
     .ci/fuzz 10m

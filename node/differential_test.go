@@ -46,6 +46,7 @@ type delivery struct {
 	rng  *rand.Rand
 	many bool
 	next int
+	full bool // the way is congested, and every datagram says so
 }
 
 func (s *delivery) TryReadBatch(dgs []underlay.Datagram) (int, error) { return s.read(dgs), nil }
@@ -54,17 +55,25 @@ func (s *delivery) read(dgs []underlay.Datagram) int {
 	n := 0
 	for most := 1 + s.rng.IntN(len(dgs)); n < most && s.next < s.used; n++ {
 		d := &dgs[n]
-		d.N, d.Addr, d.Segment = copy(d.Buf, s.room[s.next]), endpointA, 0
+		d.N, d.Addr, d.Segment, d.ECN = copy(d.Buf, s.room[s.next]), endpointA, 0, s.says(s.next)
 		size := d.N
 		for s.next++; s.many && s.next < s.used && d.N%size == 0; s.next++ {
 			b := s.room[s.next]
-			if len(b) > size || d.N+len(b) > len(d.Buf) {
+			if len(b) > size || d.N+len(b) > len(d.Buf) || s.says(s.next) != d.ECN {
 				break
 			}
 			d.N, d.Segment = d.N+copy(d.Buf[d.N:], b), size
 		}
 	}
 	return n
+}
+
+// says returns what a datagram says of congestion on arrival.
+func (s *delivery) says(i int) uint8 {
+	if s.full {
+		return 3
+	}
+	return s.ecn[i]
 }
 
 var (
@@ -120,7 +129,7 @@ func newTwin(t testing.TB, rng *rand.Rand) *twin {
 	w.relayed = &relayed
 	w.a.self.Router, w.b.self.Router = laneA, laneB
 	w.a.snapshot.Store(&snapshot{forward: w.compile(t, laneA)})
-	w.path(1440, false)
+	w.path(1440, w.straight)
 	w.b.snapshot.Store(&snapshot{forward: w.compile(t, laneB)})
 	grants := map[uint32]grant{}
 	for _, g := range granted.Grants {
@@ -162,22 +171,20 @@ func (w *twin) compile(t testing.TB, self tables.RouterID) *forward.Snapshot {
 	return s
 }
 
-// path sets what the path between the two VRs carries, and whether it is relayed.
-func (w *twin) path(mtu int, relayed bool) {
+// path sets what the path between the two VRs carries, and which it is.
+func (w *twin) path(mtu int, way *sendPeer) {
 	w.mtu = mtu
 	next := *w.a.snapshot.Load()
 	next.forward = next.forward.WithPathMTU(map[tables.RouterID]int{laneB: mtu})
-	next.peers = map[tables.RouterID]*sendPeer{laneB: w.straight}
-	if relayed {
-		next.peers[laneB] = w.relayed
-	}
+	next.peers = map[tables.RouterID]*sendPeer{laneB: way}
 	w.a.snapshot.Store(&next)
 }
 
-// anyPath sets a path at random, and how datagrams arrive.
+// anyPath sets a path at random, and how datagrams arrive from it.
 func (w *twin) anyPath(rng *rand.Rand) {
-	w.path(pick(rng, pathMTUs), rng.IntN(4) == 0)
+	w.path(pick(rng, pathMTUs), pick(rng, []*sendPeer{w.straight, w.straight, w.relayed}))
 	w.many = rng.IntN(2) == 0
+	w.congested = rng.IntN(8) == 0
 }
 
 // unwrap makes of relay datagrams what their queue-VR is to pass on.
@@ -218,10 +225,12 @@ func (w *twin) lanes(t testing.TB, batch []capture.Packet) (o outcome) {
 		for _, b := range w.onTheWay(sent) {
 			i := w.sock.used
 			w.sock.room[i] = append(w.sock.room[i][:0], b...)
+			w.sock.ecn[i] = 0 // somebody on the way clears it
 			w.sock.used++
 		}
 	}
 	lane := w.recv[0]
+	w.sock.full = w.congested
 	if w.sock.many = w.many; w.many {
 		lane = w.recv[1]
 	}

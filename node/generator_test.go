@@ -219,7 +219,7 @@ func (f *flow) superTCP() capture.Packet {
 	upper := len(p.Bytes) - len(tcp)
 	p = partial(p, 6, upper, upper+16)
 	if length > size {
-		p.GSOSize = uint16(size)
+		p.GSOSize, p.Guessed = uint16(size), f.rng.IntN(4) == 0
 	}
 	return p
 }

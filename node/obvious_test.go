@@ -17,11 +17,12 @@ import (
 
 // A world is the tables of a VR that sends, and what is behind all others.
 type world struct {
-	space   []netip.Prefix
-	own     [2]netip.Addr // of the sending VR: ICMP errors of IPv4 and IPv6 come from here
-	mtu     int           // of the path to farRouter
-	nets    []obviousNet
-	answers int // ICMP errors that may be sent
+	space     []netip.Prefix
+	own       [2]netip.Addr // of the sending VR: ICMP errors of IPv4 and IPv6 come from here
+	mtu       int           // of the path between the two VRs
+	congested bool          // on that path, every datagram is marked so
+	nets      []obviousNet
+	answers   int // ICMP errors that may be sent
 }
 
 // An obviousNet is a VN: who delivers what, and its members behind the two VRs whose LNDT we have.
@@ -55,16 +56,15 @@ func (w *world) carry(batch []capture.Packet) (o outcome) {
 			w.packet(&o, onWire(p)[0], whole)
 			continue
 		}
-		segments := onWire(p)
 		// What would be said of each segment alike is said once, of all of them.
 		if drop, answer := w.judge(whole); drop != forward.DropNone {
-			o.drops[drop] += len(segments)
+			o.drops[drop] += len(onWire(p))
 			if answer {
 				o.lan = w.appendAnswer(o.lan, whole, 0)
 			}
 			continue
 		}
-		for _, s := range segments {
+		for _, s := range onWire(w.narrow(p)) {
 			w.packet(&o, s, s)
 		}
 	}
@@ -136,8 +136,46 @@ func (w *world) packet(o *outcome, b, handed []byte) {
 			o.farDrops[forward.DropNotMember]++
 			continue
 		}
+		if piece = w.marked(piece); piece == nil {
+			o.farDrops[forward.DropCongestion]++
+			continue
+		}
 		o.far = append(o.far, plain{b: piece, anyID: !s.v6 && s.df && s.proto == 17})
 	}
+}
+
+// marked returns a packet as it leaves a congested path (RFC 6040, Section 4.2): none, if its ends cannot be told.
+func (w *world) marked(b []byte) []byte {
+	at, shift := 1, 0
+	if b[0]>>4 == 6 {
+		shift = 4
+	}
+	switch {
+	case !w.congested:
+		return b
+	case b[at]>>shift&3 == 0:
+		return nil
+	}
+	b = bytes.Clone(b)
+	if b[at] |= 3 << shift; shift == 0 {
+		return summed(b)
+	}
+	return b
+}
+
+// narrow returns a super-packet whose segments, if their length was a guess, the path carries.
+func (w *world) narrow(p capture.Packet) capture.Packet {
+	s, faults := see(p.Bytes)
+	if n := w.netOf(s.src); !p.Guessed || len(faults) > 0 || n == nil || n.router(s.dst) == laneA {
+		return p
+	}
+	mtu := 1280
+	if w.netOf(s.src).router(s.dst) == laneB {
+		mtu = w.mtu
+	}
+	head := s.upper + 4*int(p.Bytes[s.upper+12]>>4)
+	p.GSOSize = min(p.GSOSize, uint16(mtu-head))
+	return p
 }
 
 func (w *world) netOf(src netip.Addr) *obviousNet {

@@ -53,6 +53,9 @@ func TestPlantedFaults(t *testing.T) {
 		{"a run that goes on over a gap", "lane.go", "header.Counter == l.run.next && template == l.run.template", "header.Counter >= l.run.next && template == l.run.template"},
 		{"halves of two packets", "forward/split.go", "if slot.base == base && slot.second != piece.Second {", "if slot.second != piece.Second {"},
 		{"a bundle for a relayed path at another's place", "lane.go", "at := peer.room() + frame.DataHeaderLen + o.bytes", "at := frame.DataHeaderLen + o.bytes"},
+		{"congestion not told in IPv6", "forward/ecn.go", "b[1] = b[1]&^0x30 | ecn<<4", ""},
+		{"congestion that cannot be told", "lane.go", "if outer != 0 && !forward.Decapsulate(p.Bytes, outer) {", "if outer != 0 && !forward.Decapsulate(p.Bytes, outer) && false {"},
+		{"segments of a guessed length split", "lane.go", "if narrow, ok := segment.Narrow(p, d.PathMTU); ok {", "if narrow, ok := segment.Narrow(p, d.PathMTU); ok && p.GSOSize == 0 {"},
 		{"no replay window", "../transport/secure/replay.go", "func (w *window) accept(c uint64) bool {", "func (w *window) accept(c uint64) bool {\n\tif c < 1<<40 {\n\t\treturn true\n\t}"},
 	} {
 		t.Run(fault.what, func(t *testing.T) {

@@ -128,6 +128,7 @@ type forger struct {
 	lane *receiveLane
 	vns  [2]*judge
 	used int
+	ecn  uint8 // of what is sent now
 }
 
 func newForger(t testing.TB) *forger {
@@ -168,7 +169,7 @@ func (f *forger) datagram() *underlay.Datagram {
 		f.step()
 	}
 	d := &f.lane.in[f.used]
-	d.N, d.Addr, d.Segment = 0, endpointA, 0
+	d.N, d.Addr, d.Segment, d.ECN = 0, endpointA, 0, f.ecn
 	f.used++
 	return d
 }
@@ -180,7 +181,7 @@ func (f *forger) step() {
 
 // honest sends a packet as the send lane does, with these datagrams lost, and the others from somewhere on first.
 func (f *forger) honest(p capture.Packet, mtu int, lost, turn int) {
-	f.path(mtu, false)
+	f.path(mtu, f.straight)
 	f.sock.used = 0
 	f.send.packets[0] = p
 	f.send.packets[0].Bytes = f.send.in[0][:copy(f.send.in[0], p.Bytes)]
@@ -201,6 +202,7 @@ func (f *forger) run(program []byte) {
 		program = program[6:]
 		data := program[:min(n, len(program))]
 		program = program[len(data):]
+		f.ecn = op >> 4 & 1 * 3
 		vn, src4, dst4, src6, dst6 := laneVN, hostA4, hostB4, hostA6, hostB6
 		if op&0x80 != 0 {
 			vn, src4, dst4, src6, dst6 = otherVN, otherA4, otherB4, otherA6, otherB6
@@ -275,7 +277,7 @@ func receiveSeeds() (all [][]byte) {
 		return append([]byte{op, a, b, c, byte(len(data) >> 8), byte(len(data))}, data...)
 	}
 	body := slices.Repeat([]byte{1, 2, 3, 5, 8}, 100)
-	for _, way := range []byte{0, 0x20, 0x40, 0x80, 0xc0} {
+	for _, way := range []byte{0, 0x10, 0x20, 0x40, 0x50, 0x80, 0xc0} {
 		all = append(all,
 			slices.Concat(op(way|5, 100, 5, 0, body...), op(way|5, 100, 5, 3, body...), op(way|5, 0, 5, 0x31, body...), op(way|7, 0, 0, 0)),
 			slices.Concat(op(way|5|8, 1, 5, 0, body...), op(way|5|8, 1, 5, 0x12, body...)),
