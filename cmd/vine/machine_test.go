@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,10 +91,10 @@ func TestRoutesAreTriedAgain(t *testing.T) {
 // fakeDevice is a capture device that can be stale.
 type fakeDevice struct {
 	*capturetest.ChannelDevice
-	stale bool
+	stale atomic.Bool
 }
 
-func (d *fakeDevice) Stale() bool { return d.stale }
+func (d *fakeDevice) Stale() bool { return d.stale.Load() }
 
 func (d *fakeDevice) closed() bool {
 	_, err := d.WriteBatch(nil)
@@ -120,7 +121,7 @@ func TestStaleDeviceIsOpenedAnew(t *testing.T) {
 		if d.closed() {
 			t.Error("a good device was closed")
 		}
-		d.stale = true
+		d.stale.Store(true)
 		time.Sleep(setupRepair)
 		if err := <-done; err == nil || !strings.Contains(err.Error(), "no-such-interface") {
 			t.Errorf("the machine ended with %v", err)
