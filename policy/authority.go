@@ -24,6 +24,8 @@ type Decision struct {
 	Reason string        // for people, when it is not done; fit for a Receipt
 	Result string        // what was made, such as "vn7"
 	Bodies []tables.Body // to be signed with the authority key and stored together, in order
+
+	changes []change // what becomes of VNs, for Plan
 }
 
 // Decide answers the request whose body hash is id. The same view, request and time give the
@@ -33,6 +35,11 @@ type Decision struct {
 // A pending decision is final only when a person, or the lack that Reason names, ends it: ask
 // again when v has changed.
 func (a Authority) Decide(now time.Time, v *tables.View, id tables.Hash, r tables.Request) Decision {
+	return a.decide(now, v, id, r, false)
+}
+
+// decide is Decide; with planning, whose key the VN's home is does not matter.
+func (a Authority) decide(now time.Time, v *tables.View, id tables.Hash, r tables.Request, planning bool) Decision {
 	if receipt, ok := v.Receipt(id); ok && receipt.State != tables.StatePending {
 		return Decision{State: receipt.State, Reason: receipt.Reason, Result: receipt.Result}
 	}
@@ -42,7 +49,7 @@ func (a Authority) Decide(now time.Time, v *tables.View, id tables.Hash, r table
 	if now.Unix() >= r.NotAfter {
 		return refused("the request has ended before the authority saw it: ask again")
 	}
-	c := &clerk{Authority: a, now: now, v: v, id: id, r: r}
+	c := &clerk{Authority: a, now: now, v: v, id: id, r: r, planning: planning}
 	switch r.Op {
 	case OpJoin:
 		return with(c, c.join)
@@ -58,6 +65,16 @@ func (a Authority) Decide(now time.Time, v *tables.View, id tables.Hash, r table
 		return with(c, c.vnLeave)
 	case OpVNShutdown:
 		return with(c, c.vnShutdown)
+	case OpVNMerge:
+		return with(c, c.vnMerge)
+	case OpVNSplit:
+		return with(c, c.vnSplit)
+	case OpVNUpdate:
+		return with(c, c.vnUpdate)
+	case OpVNRestore:
+		return with(c, c.vnRestore)
+	case OpVRDisable, OpVREnable:
+		return with(c, c.vrSwitch)
 	case OpRevoke:
 		return with(c, c.revoke)
 	default:
@@ -72,6 +89,8 @@ type clerk struct {
 	v   *tables.View
 	id  tables.Hash
 	r   tables.Request
+	// planning says that nothing will be signed: whose VN it is does not matter.
+	planning bool
 }
 
 // with decodes the arguments of the request for decide.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -15,12 +16,14 @@ const (
 	setsMax = 4096
 	// envelopeMax is above what an envelope with one signature adds to its body: some 120 bytes.
 	envelopeMax = 256
+	// withMax leaves room for one more in a VN header.
+	withMax = 255
 )
 
 // bodies returns the documents that make d of what is signed: the header and manifest of the next
 // version, then the fragments and rosters that have changed. Where only members inside present
 // prefixes have changed there is no new version, just the rosters.
-func (d *draft) bodies(state tables.VNState, seal tables.Seal, request tables.Hash) ([]tables.Body, error) {
+func (d *draft) bodies(c change, request tables.Hash) ([]tables.Body, error) {
 	m := tables.Manifest{Version: d.vn.Version + 1, VN: d.vn.ID}
 	var leaves []tables.Body
 	for _, s := range d.sets {
@@ -46,11 +49,12 @@ func (d *draft) bodies(state tables.VNState, seal tables.Seal, request tables.Ha
 	if err := d.fits(append(leaves, m)); err != nil {
 		return nil, err
 	}
-	if d.vn.Version > 0 && state == d.vn.State && seal == d.vn.Seal && sameParts(m, d.old) {
+	if d.vn.Version > 0 && c.state == d.vn.State && c.seal == d.vn.Seal && sameParts(m, d.old) && len(c.with) == 0 {
 		return leaves, nil
 	}
 	next := d.vn
-	next.Version, next.State, next.Seal, next.Request = m.Version, state, seal, request
+	next.Version, next.State, next.Seal, next.Request, next.Into = m.Version, c.state, c.seal, request, c.into
+	next.With = together(d.vn.With, c.with)
 	hash, err := tables.HashBody(m)
 	if err != nil {
 		return nil, err
@@ -82,6 +86,9 @@ func (d *draft) fits(bodies []tables.Body) error {
 	if len(d.sets) > setsMax {
 		return fmt.Errorf("a VN has room for %d VRs: make another VN", setsMax)
 	}
+	if len(d.vn.With) >= withMax {
+		return fmt.Errorf("VN %s has been merged and split %d times: make another VN", d.vn.Name, withMax)
+	}
 	for _, b := range bodies {
 		enc, err := tables.EncodeArgs(b)
 		if err != nil {
@@ -98,14 +105,34 @@ func (d *draft) fits(bodies []tables.Body) error {
 func (d *draft) fragment(s tables.DeliverySet) (tables.FragmentLeaf, tables.Body, error) {
 	set := tables.SetID(s.Routers)
 	key := tables.FragmentKey(d.vn.ID, set)
-	b := tables.Fragment{Version: d.v.NextVersion(key), VN: d.vn.ID, Routers: s.Routers, Prefixes: s.Prefixes}
+	b := tables.Fragment{Version: d.v.NextVersion(key), VN: d.vn.ID, Routers: s.Routers, Prefixes: s.Prefixes, Disabled: d.disabledOf(s)}
 	if old := d.v.Get(key); old != nil {
-		if slices.Equal(old.Body().(tables.Fragment).Prefixes, s.Prefixes) {
+		if f := old.Body().(tables.Fragment); slices.Equal(f.Prefixes, b.Prefixes) && slices.Equal(f.Disabled, b.Disabled) {
 			return tables.FragmentLeaf{Set: set, Version: old.Version(), Hash: old.Hash()}, nil, nil
 		}
 	}
 	hash, err := tables.HashBody(b)
 	return tables.FragmentLeaf{Set: set, Version: b.Version, Hash: hash}, b, err
+}
+
+// disabledOf returns the prefixes of s that are disabled.
+func (d *draft) disabledOf(s tables.DeliverySet) []netip.Prefix {
+	var list []netip.Prefix
+	for _, p := range s.Prefixes {
+		if slices.Contains(d.disabled, p) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// together returns the versions of both lists, by VN, of each VN the higher one.
+func together(a, b []tables.VNVersion) []tables.VNVersion {
+	list := slices.Concat(a, b)
+	slices.SortFunc(list, func(a, b tables.VNVersion) int {
+		return cmp.Or(cmp.Compare(a.VN, b.VN), cmp.Compare(b.Version, a.Version))
+	})
+	return slices.CompactFunc(list, func(a, b tables.VNVersion) bool { return a.VN == b.VN })
 }
 
 // roster returns the version of the roster of site, and its body unless the roster that is signed

@@ -22,6 +22,8 @@ type draft struct {
 	// an address is the only one that can hold it.
 	ways  []way
 	hosts []netip.Addr // sorted, distinct
+	// disabled are prefixes that are kept and not used. Those that no set delivers any more do not matter.
+	disabled []netip.Prefix
 }
 
 // A way is one prefix of a draft and who delivers it.
@@ -60,6 +62,7 @@ func loadDraft(v *tables.View, vn tables.VN) (*draft, error) {
 		if err := d.add(f.Prefixes, routers); err != nil {
 			return nil, err
 		}
+		d.disabled = append(d.disabled, f.Disabled...)
 	}
 	for _, leaf := range d.old.Rosters {
 		r, ok := v.Roster(vn.ID, leaf.Site)

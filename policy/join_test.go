@@ -337,7 +337,7 @@ func TestRevoke(t *testing.T) {
 	w.refuses(w.ask(w.admin, policy.OpRevoke, policy.RevokeArgs{VR: "vr2"}), "revoked already")
 	// The next version of the VN does without it and its hosts.
 	d = w.must(w.ask(w.admin, policy.OpVNJoin, policy.VNHostsArgs{VN: "red", Hosts: addrs(w.Routers[0].Host(9).String())}), "vn1")
-	if got := kinds(d); got != "vn manifest roster roster" {
+	if got := kinds(d); got != "vn manifest roster roster entry" {
 		t.Errorf("bodies %s", got)
 	}
 	if r, _ := w.View().Roster(1, "s2"); len(r.Hosts) > 0 {
@@ -348,7 +348,7 @@ func TestRevoke(t *testing.T) {
 
 func TestDecideEnds(t *testing.T) {
 	w := newWorld(t, 10, 1)
-	w.refuses(w.ask(w.admin, "vn.merge", policy.VNArgs{VN: "x"}), "unknown to this authority")
+	w.refuses(w.ask(w.admin, "vn.paint", policy.VNArgs{VN: "x"}), "unknown to this authority")
 	d := w.request(w.Key(), policy.OpJoin, joinArgs("a", "b"))
 	r := d.Body().(tables.Request)
 	a := w.authority()

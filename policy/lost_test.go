@@ -24,7 +24,7 @@ func TestNumbersAfterLoss(t *testing.T) {
 	lost.SetHighWater(whole.HighWater())
 	for d := range w.View().Documents() {
 		switch d.Key() {
-		case tables.EnrolmentKey(3), tables.SiteKey("uf"), tables.VNKey(1), tables.ManifestKey(1), tables.FragmentKey(1, "1"), tables.RosterKey(1, "s1"):
+		case tables.EnrolmentKey(3), tables.SiteKey("uf"), tables.VNKey(1), tables.ManifestKey(1), tables.FragmentKey(1, "1"), tables.RosterKey(1, "s1"), tables.EntryKey(1, 1):
 			continue
 		}
 		if _, err := lost.Put(w.Now, d, tables.FromDisk); err != nil {

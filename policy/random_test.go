@@ -24,6 +24,7 @@ func TestRandomOperations(t *testing.T) {
 		users := []ed25519.PrivateKey{w.admin, w.admin, w.admin, w.admin, w.AddUser("sa", tables.RoleSA, "site/s1"), w.AddUser("vna", tables.RoleVNA, "vn/b")}
 		newcomers := []ed25519.PrivateKey{w.Key(), w.Key(), w.Key()}
 		members := map[string]map[netip.Addr]bool{}
+		states := map[string]map[uint64][]netip.Addr{} // the hosts of each VN after each entry of its log
 		name := rapid.SampledFrom([]string{"a", "b", "b", "c"})
 		host := rapid.Custom(func(r *rapid.T) netip.Addr {
 			// The blocks of three VRs, of newcomers, of nobody and a place outside the space.
@@ -41,7 +42,7 @@ func TestRandomOperations(t *testing.T) {
 			newcomer := rapid.SampledFrom(newcomers).Draw(r, "newcomer")
 			fpr := tables.PublicOf(newcomer).Fingerprint()
 			vn, h := name.Draw(r, "vn"), hosts.Draw(r, "hosts")
-			switch rapid.SampledFrom([]string{"create", "create", "create", "join", "join", "join", "leave", "shutdown", "enter", "admit", "refuse", "revoke"}).Draw(r, "op") {
+			switch rapid.SampledFrom([]string{"create", "create", "create", "join", "join", "join", "leave", "shutdown", "merge", "split", "restore", "enter", "admit", "refuse", "revoke"}).Draw(r, "op") {
 			case "create":
 				args := policy.VNCreateArgs{Name: vn, Hosts: h, Prefixes: rapid.SliceOfN(at, 0, 2).Draw(r, "prefixes")}
 				if w.ask(user, policy.OpVNCreate, args).State == tables.StateDone {
@@ -66,6 +67,31 @@ func TestRandomOperations(t *testing.T) {
 				if rapid.IntRange(0, 3).Draw(r, "sure") == 0 && w.ask(user, policy.OpVNShutdown, policy.VNArgs{VN: vn}).State == tables.StateDone {
 					delete(members, vn)
 				}
+			case "merge":
+				from := name.Draw(r, "from")
+				if w.ask(user, policy.OpVNMerge, policy.VNMergeArgs{VN: vn, From: from}).State == tables.StateDone {
+					for a := range members[from] {
+						members[vn][a] = true
+					}
+					delete(members, from)
+				}
+			case "split":
+				into := rapid.SampledFrom([]string{"c", "d", "e"}).Draw(r, "into")
+				if w.ask(user, policy.OpVNSplit, policy.VNSplitArgs{VN: vn, Into: into, Hosts: h}).State == tables.StateDone {
+					members[into] = map[netip.Addr]bool{}
+					for _, a := range h {
+						members[into][a] = true
+						delete(members[vn], a)
+					}
+				}
+			case "restore":
+				number := uint64(rapid.IntRange(1, 9).Draw(r, "number"))
+				if w.ask(user, policy.OpVNRestore, policy.VNRestoreArgs{VN: vn, Number: number}).State == tables.StateDone {
+					members[vn] = map[netip.Addr]bool{}
+					for _, a := range states[vn][number] {
+						members[vn][a] = true
+					}
+				}
 			case "enter":
 				if !w.View().Revoked(tables.PublicOf(newcomer)) {
 					w.ask(newcomer, policy.OpJoin, joinArgs("new", rapid.SampledFrom([]string{"s1", "s9"}).Draw(r, "site")))
@@ -79,12 +105,36 @@ func TestRandomOperations(t *testing.T) {
 					w.ask(user, policy.OpRevoke, policy.RevokeArgs{VR: fmt.Sprintf("vr%d", rapid.IntRange(2, 5).Draw(r, "vr"))})
 				}
 			}
+			for _, vn := range w.View().VNs() {
+				s, err := policy.StateNow(w.View(), vn)
+				if err != nil {
+					r.Fatal(err)
+				}
+				if states[vn.Name] == nil {
+					states[vn.Name] = map[uint64][]netip.Addr{}
+				}
+				states[vn.Name][s.Entry] = s.Hosts
+			}
 		}
+		w.checkLogs(r, states)
 		w.replay()
 		w.replayFrom(tables.FromNetwork) // a VR that hears it all at once
 		w.checkMembers(r, members)
 		w.checkWays(r)
 	})
+}
+
+// checkLogs compares what the logs tell of earlier states with what was seen then.
+func (w *world) checkLogs(t *rapid.T, states map[string]map[uint64][]netip.Addr) {
+	for name, seen := range states {
+		vn, _ := w.View().VNByName(name)
+		for number, hosts := range seen {
+			s, err := policy.StateAt(w.View(), vn, number)
+			if err != nil || !slices.Equal(s.Hosts, hosts) {
+				t.Fatalf("after entry %d VN %s had %v; its log says %v, %v", number, name, hosts, s.Hosts, err)
+			}
+		}
+	}
 }
 
 // checkMembers compares what the routers have as local hosts with members, which knows nothing of

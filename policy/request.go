@@ -20,6 +20,12 @@ const (
 	OpVNJoin     = "vn.join"     // VNHostsArgs
 	OpVNLeave    = "vn.leave"    // VNHostsArgs
 	OpVNShutdown = "vn.shutdown" // VNArgs
+	OpVNMerge    = "vn.merge"    // VNMergeArgs
+	OpVNSplit    = "vn.split"    // VNSplitArgs
+	OpVNUpdate   = "vn.update"   // VNUpdateArgs
+	OpVNRestore  = "vn.restore"  // VNRestoreArgs
+	OpVRDisable  = "vr.disable"  // VRArgs
+	OpVREnable   = "vr.enable"   // VRArgs
 	OpRevoke     = "revoke"      // RevokeArgs
 )
 
@@ -76,6 +82,40 @@ type VNHostsArgs struct {
 // VNArgs name a VN.
 type VNArgs struct {
 	VN string `cbor:"1,keyasint"`
+}
+
+// VNMergeArgs ask that From ends and VN carries all that it carried.
+type VNMergeArgs struct {
+	VN   string `cbor:"1,keyasint"`
+	From string `cbor:"2,keyasint"`
+}
+
+// VNSplitArgs ask that Hosts leave VN for a new VN called Into.
+type VNSplitArgs struct {
+	VN    string       `cbor:"1,keyasint"`
+	Into  string       `cbor:"2,keyasint"`
+	Hosts []netip.Addr `cbor:"3,keyasint"`
+}
+
+// VNUpdateArgs ask for other prefixes, or another seal.
+type VNUpdateArgs struct {
+	VN      string         `cbor:"1,keyasint"`
+	Add     []PrefixAt     `cbor:"2,keyasint"`
+	Remove  []netip.Prefix `cbor:"3,keyasint"` // no host may be left in them
+	Disable []netip.Prefix `cbor:"4,keyasint"` // kept and not used
+	Enable  []netip.Prefix `cbor:"5,keyasint"`
+	Seal    tables.Seal    `cbor:"6,keyasint"` // empty: as it is
+}
+
+// VNRestoreArgs ask that a VN has again the hosts, prefixes and seal that it had after an entry of its log.
+type VNRestoreArgs struct {
+	VN     string `cbor:"1,keyasint"`
+	Number uint64 `cbor:"2,keyasint"`
+}
+
+// VRArgs name a VR.
+type VRArgs struct {
+	VR string `cbor:"1,keyasint"`
 }
 
 // RevokeArgs ask that the identity of a VR is never trusted again.

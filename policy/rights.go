@@ -27,6 +27,12 @@ const (
 //	vn.join      yes  yes  yes  yes
 //	vn.leave     yes  yes  yes  yes
 //	vn.shutdown  yes  -    yes  -
+//	vn.merge     yes  -    yes  -    for both VNs
+//	vn.split     yes  -    yes  -
+//	vn.update    yes  -    yes  -
+//	vn.restore   yes  -    yes  -
+//	vr.disable   yes  yes  -    -
+//	vr.enable    yes  yes  -    -
 //
 // A right counts within the scope of the grant and nowhere else:
 //
@@ -47,6 +53,12 @@ var rights = map[string][]tables.Role{
 	OpVNJoin:     {tables.RoleADM, tables.RoleSA, tables.RoleVNA, tables.RoleEU},
 	OpVNLeave:    {tables.RoleADM, tables.RoleSA, tables.RoleVNA, tables.RoleEU},
 	OpVNShutdown: {tables.RoleADM, tables.RoleVNA},
+	OpVNMerge:    {tables.RoleADM, tables.RoleVNA},
+	OpVNSplit:    {tables.RoleADM, tables.RoleVNA},
+	OpVNUpdate:   {tables.RoleADM, tables.RoleVNA},
+	OpVNRestore:  {tables.RoleADM, tables.RoleVNA},
+	OpVRDisable:  {tables.RoleADM, tables.RoleSA},
+	OpVREnable:   {tables.RoleADM, tables.RoleSA},
 }
 
 // A subject is what an operation is about.

@@ -49,7 +49,7 @@ func (c *clerk) vnCreate(args VNCreateArgs) Decision {
 	if refusal, ok := c.apart(d); !ok {
 		return refusal
 	}
-	return c.sign(d, tables.VNActive, seal)
+	return c.sign(change{draft: d, state: tables.VNActive, seal: seal})
 }
 
 // addPrefix lets the VR that is named deliver a prefix.
@@ -96,9 +96,12 @@ func (c *clerk) find(name string) (*draft, Decision, bool) {
 	switch {
 	case !ok:
 		return nil, refused("no VN is called %s: vine vn list shows them", short(name)), false
+	case vn.Into != 0:
+		into, _ := c.v.VN(vn.Into)
+		return nil, refused("VN %s was merged into VN %s", name, into.Name), false
 	case vn.State == tables.VNShutdown:
 		return nil, refused("VN %s is shut down, for good: create one with another name", name), false
-	case vn.Home != c.Key:
+	case vn.Home != c.Key && !c.planning:
 		return nil, refused("VN %s is signed with key %s and not by this authority: ask its holder", name, vn.Home.Fingerprint()), false
 	}
 	d, err := loadDraft(c.v, vn)
@@ -139,7 +142,7 @@ func (c *clerk) vnJoin(args VNHostsArgs) Decision {
 	if refusal, ok := c.apart(d); !ok {
 		return refusal
 	}
-	return c.sign(d, d.vn.State, d.vn.Seal)
+	return c.sign(same(d))
 }
 
 // sitesOf returns the sites of hosts, sorted.
@@ -174,7 +177,7 @@ func (c *clerk) vnLeave(args VNHostsArgs) Decision {
 	if !c.may(OpVNLeave, subject{vn: args.VN, sites: sites}) {
 		return refused("you may not take these hosts out of VN %s: that takes a grant for their site or for vn/%s", args.VN, args.VN)
 	}
-	return c.sign(d, d.vn.State, d.vn.Seal)
+	return c.sign(same(d))
 }
 
 // vnShutdown ends a VN for good: its last version has no parts.
@@ -187,13 +190,13 @@ func (c *clerk) vnShutdown(args VNArgs) Decision {
 		return refused("you may not shut VN %s down: that takes a grant as its administrator or as one of the federation", args.VN)
 	}
 	end := newDraft(c.v, d.vn)
-	return c.sign(end, tables.VNShutdown, d.vn.Seal)
+	return c.sign(change{draft: end, state: tables.VNShutdown, seal: d.vn.Seal})
 }
 
-// apart refuses d if a host of it is in another VN too and a packet would have two ways.
-func (c *clerk) apart(d *draft) (Decision, bool) {
+// apart refuses d if a host of it is in another VN too, but for those in except, and a packet would have two ways.
+func (c *clerk) apart(d *draft, except ...tables.VNID) (Decision, bool) {
 	for _, vn := range c.v.VNs() {
-		if vn.ID == d.vn.ID || vn.State == tables.VNShutdown || len(d.hosts) == 0 {
+		if vn.ID == d.vn.ID || slices.Contains(except, vn.ID) || vn.State == tables.VNShutdown || len(d.hosts) == 0 {
 			continue
 		}
 		other, err := loadDraft(c.v, vn)
@@ -207,11 +210,33 @@ func (c *clerk) apart(d *draft) (Decision, bool) {
 	return Decision{}, true
 }
 
-// sign returns the decision that makes d of what is signed.
-func (c *clerk) sign(d *draft, state tables.VNState, seal tables.Seal) Decision {
-	bodies, err := d.bodies(state, seal, c.id)
-	if err != nil {
-		return refused("%v", err)
+// A change is what becomes of one VN.
+type change struct {
+	draft *draft
+	state tables.VNState
+	seal  tables.Seal
+	with  []tables.VNVersion // what takes effect together with it
+	into  tables.VNID        // the VN that it is merged into
+	other tables.VNID        // the other VN of a merge or split, for the log
+}
+
+// same returns a change that touches neither state nor seal.
+func same(d *draft) change { return change{draft: d, state: d.vn.State, seal: d.vn.Seal} }
+
+// sign returns the decision that makes changes of what is signed, each with an entry in the log of its VN. Its result is the
+// first one's VN.
+func (c *clerk) sign(changes ...change) Decision {
+	result := done(changes[0].draft.vn.ID.String())
+	for _, ch := range changes {
+		bodies, err := ch.draft.bodies(ch, c.id)
+		if err != nil {
+			return refused("%v", err)
+		}
+		if len(bodies) == 0 {
+			continue
+		}
+		result.Bodies = append(append(result.Bodies, bodies...), c.entry(ch, bodies))
 	}
-	return done(d.vn.ID.String(), bodies...)
+	result.changes = changes
+	return result
 }

@@ -21,7 +21,7 @@ func (w *world) create(name string, hosts ...netip.Addr) policy.Decision {
 func TestVNCreate(t *testing.T) {
 	w := newWorld(t, 1, 3)
 	d := w.must(w.create("red", w.at(2, 1), w.at(1, 1), w.Router(1).Host6(1), w.at(1, 1)), "vn1")
-	if got := kinds(d); got != "vn manifest fragment fragment roster roster" {
+	if got := kinds(d); got != "vn manifest fragment fragment roster roster entry" {
 		t.Errorf("bodies %s", got)
 	}
 	vn := d.Bodies[0].(tables.VN)
@@ -42,7 +42,7 @@ func TestVNCreate(t *testing.T) {
 	if in.VN.Seal != tables.SealAuth || !slices.Equal(in.Local, []netip.Addr{w.at(2, 1)}) || len(in.Sets) != 2 {
 		t.Errorf("vr3 installs %+v", in)
 	}
-	if got := kinds(d); got != "vn manifest fragment fragment roster roster" {
+	if got := kinds(d); got != "vn manifest fragment fragment roster roster entry" {
 		t.Errorf("bodies %s", got) // vr1's site has a roster, though nobody on it yet
 	}
 	w.must(w.create("empty"), "vn3")
@@ -156,9 +156,9 @@ func TestVNJoinLeave(t *testing.T) {
 		w.replay()
 	}
 	first := w.View().Get(tables.FragmentKey(1, "1")).Hash()
-	step(join(w.at(1, 2), w.at(1, 3)), "roster", 1)
-	step(join(w.at(3, 1)), "vn manifest fragment roster", 2)
-	step(join(w.Router(3).Host6(1)), "vn manifest fragment roster", 3)
+	step(join(w.at(1, 2), w.at(1, 3)), "roster entry", 1)
+	step(join(w.at(3, 1)), "vn manifest fragment roster entry", 2)
+	step(join(w.Router(3).Host6(1)), "vn manifest fragment roster entry", 3)
 	if f := w.View().Get(tables.FragmentKey(1, "3")); f.Version() != 2 {
 		t.Errorf("fragment version %d", f.Version())
 	}
@@ -168,15 +168,15 @@ func TestVNJoinLeave(t *testing.T) {
 	if m, _ := w.View().Manifest(1); m.Version != 3 || len(m.Fragments) != 3 || m.Fragments[0].Version != 1 || m.Rosters[0].Version != 2 {
 		t.Errorf("manifest %+v", m)
 	}
-	step(leave(w.at(1, 2)), "roster", 3)
-	step(leave(w.at(3, 1)), "vn manifest fragment roster", 4)
-	step(leave(w.Router(3).Host6(1)), "vn manifest roster", 5)
-	step(join(w.at(3, 1)), "vn manifest fragment roster", 6) // the fragment takes up where it was
-	step(leave(w.at(1, 1), w.at(1, 3), w.at(2, 1), w.at(3, 1)), "vn manifest roster roster roster", 7)
+	step(leave(w.at(1, 2)), "roster entry", 3)
+	step(leave(w.at(3, 1)), "vn manifest fragment roster entry", 4)
+	step(leave(w.Router(3).Host6(1)), "vn manifest roster entry", 5)
+	step(join(w.at(3, 1)), "vn manifest fragment roster entry", 6) // the fragment takes up where it was
+	step(leave(w.at(1, 1), w.at(1, 3), w.at(2, 1), w.at(3, 1)), "vn manifest roster roster roster entry", 7)
 	if vn, _ := w.View().VN(1); vn.State != tables.VNActive {
 		t.Error("an empty VN went away")
 	}
-	step(join(w.at(2, 1)), "vn manifest roster", 8)
+	step(join(w.at(2, 1)), "vn manifest roster entry", 8)
 	if in := w.installed(2, "red"); !slices.Equal(in.Local, []netip.Addr{w.at(2, 1)}) || len(in.Sets) != 1 {
 		t.Errorf("vr2 installs %+v", in)
 	}
@@ -198,11 +198,11 @@ func TestGivenPrefixStays(t *testing.T) {
 		Name: "red", Hosts: []netip.Addr{h}, Prefixes: []policy.PrefixAt{{Prefix: netip.MustParsePrefix("10.200.0.0/16"), VR: "vr1"}},
 	}), "vn1")
 	d := w.must(w.ask(w.admin, policy.OpVNLeave, policy.VNHostsArgs{VN: "red", Hosts: []netip.Addr{h}}), "vn1")
-	if kinds(d) != "roster" {
+	if kinds(d) != "roster entry" {
 		t.Errorf("bodies %s", kinds(d))
 	}
 	d = w.must(w.ask(w.admin, policy.OpVNJoin, policy.VNHostsArgs{VN: "red", Hosts: addrs("10.200.255.1")}), "vn1")
-	if kinds(d) != "roster" {
+	if kinds(d) != "roster entry" {
 		t.Errorf("bodies %s", kinds(d))
 	}
 	w.replay()
@@ -212,7 +212,7 @@ func TestVNShutdown(t *testing.T) {
 	w := newWorld(t, 6, 2)
 	w.must(w.create("red", w.at(1, 1), w.at(2, 1)), "vn1")
 	d := w.must(w.ask(w.admin, policy.OpVNShutdown, policy.VNArgs{VN: "red"}), "vn1")
-	if kinds(d) != "vn manifest" {
+	if kinds(d) != "vn manifest entry" {
 		t.Errorf("bodies %s", kinds(d))
 	}
 	if vn, _ := w.View().VN(1); vn.State != tables.VNShutdown || vn.Version != 2 {

@@ -21,6 +21,7 @@ const (
 	KindRequest    Kind = 12 // a management operation asked for
 	KindReceipt    Kind = 13 // its signed outcome
 	KindInvite     Kind = 14 // permission for one VR to join; travels by hand, never by gossip
+	KindEntry      Kind = 15 // (VN, number): one change of a VN, in its log
 )
 
 // The bodies below are encoded as deterministic CBOR (RFC 8949, Section 4.2.1) maps with
@@ -58,6 +59,10 @@ type Enrolment struct {
 	NotAfter  int64          `cbor:"9,keyasint"`
 	Invite    PublicKey      `cbor:"10,keyasint"` // the invite spent on it, zero if none
 	Request   Hash           `cbor:"11,keyasint"` // the join request it answers, zero for the founder
+
+	// Disabled came later and is left out of the encoding when it is false. The VR stays a member, and
+	// its rows stay in the tables, but no VR uses them.
+	Disabled bool `cbor:"12,keyasint,omitempty"`
 }
 
 // A Site describes one site.
@@ -122,6 +127,19 @@ type VN struct {
 	Seal     Seal      `cbor:"6,keyasint"`
 	Manifest Hash      `cbor:"7,keyasint"` // body hash of the Manifest with the same version
 	Request  Hash      `cbor:"8,keyasint"` // the request it answers, zero if none
+
+	// What follows came later; it is left out of the encoding when there is nothing to say.
+
+	// With are versions of other VNs without which this one is not installed: what merges or splits
+	// VNs takes effect in all of them at once. Later versions go on naming them.
+	With []VNVersion `cbor:"9,keyasint,omitempty"`
+	Into VNID        `cbor:"10,keyasint,omitempty"` // of a VN that was merged into another, and is shut down: that one
+}
+
+// A VNVersion names a version of a VN, or any later one.
+type VNVersion struct {
+	VN      VNID   `cbor:"1,keyasint"`
+	Version uint64 `cbor:"2,keyasint"`
 }
 
 // A Manifest lists the exact leaves of one VN version.
@@ -152,6 +170,10 @@ type Fragment struct {
 	VN       VNID           `cbor:"2,keyasint"`
 	Routers  []RouterID     `cbor:"3,keyasint"` // the delivery set: sorted, distinct, of one site
 	Prefixes []netip.Prefix `cbor:"4,keyasint"` // exact, masked, sorted, inside the ViNe space
+
+	// Disabled came later and is left out of the encoding when it is empty: those of Prefixes that are
+	// kept and not used.
+	Disabled []netip.Prefix `cbor:"5,keyasint,omitempty"`
 }
 
 // A Roster is the LNDT part of a VN for one site (dissertation table 3-4).
@@ -160,6 +182,31 @@ type Roster struct {
 	VN      VNID         `cbor:"2,keyasint"`
 	Site    string       `cbor:"3,keyasint"`
 	Hosts   []netip.Addr `cbor:"4,keyasint"` // sorted, distinct
+}
+
+// An Entry is one change of a VN: who asked for what, and what it changed. The entries of a VN are
+// numbered from 1 without a gap, each holds the hash of the one before, and whoever signs the VN's
+// versions signs them, so the log of a VN can be read at every VR and not be rewritten. Nothing else
+// depends on it. From the present and the entries every earlier state of the VN can be told.
+type Entry struct {
+	VN      VNID      `cbor:"1,keyasint"`
+	Number  uint64    `cbor:"2,keyasint"`
+	Before  Hash      `cbor:"3,keyasint"` // body hash of the entry before; zero for the first
+	Version uint64    `cbor:"4,keyasint"` // of the VN after the change: rosters change without a new one
+	Op      string    `cbor:"5,keyasint"` // of the request
+	User    PublicKey `cbor:"6,keyasint"` // who asked
+	Request Hash      `cbor:"7,keyasint"` // the request
+	Issued  int64     `cbor:"8,keyasint"`
+	State   VNState   `cbor:"9,keyasint"`  // after the change
+	Seal    Seal      `cbor:"10,keyasint"` // after the change
+	// Joined and Left are the member hosts that came and went, Gained and Lost the prefixes.
+	Joined []netip.Addr  `cbor:"11,keyasint,omitempty"` // sorted, distinct
+	Left   []netip.Addr  `cbor:"12,keyasint,omitempty"` // likewise
+	Gained []DeliverySet `cbor:"13,keyasint,omitempty"` // by routers
+	Lost   []DeliverySet `cbor:"14,keyasint,omitempty"` // likewise
+	With   VNID          `cbor:"15,keyasint,omitempty"` // the other VN of a merge or split
+	// Switched are the prefixes that were disabled, or enabled if they had been disabled before.
+	Switched []netip.Prefix `cbor:"16,keyasint,omitempty"`
 }
 
 // A Revocation ends the trust in one identity, for good.

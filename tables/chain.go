@@ -24,7 +24,7 @@ func (s *Store) authorise(now time.Time, d *Document, origin Origin) error {
 	if s.root == nil {
 		return notYet(nil, RootKey(1))
 	}
-	if s.signedByRetired(d) {
+	if s.signedByRetired(d) && !s.continued(d) {
 		return fmt.Errorf("%w: root has retired the key", ErrSigner)
 	}
 	switch b := d.body.(type) {
@@ -43,6 +43,8 @@ func (s *Store) authorise(now time.Time, d *Document, origin Origin) error {
 		return s.authoriseVN(now, d, b, origin)
 	case Manifest, Fragment, Roster:
 		return s.authoriseLeaf(now, d, origin)
+	case Entry:
+		return s.authoriseEntry(now, d, b, origin)
 	case Head:
 		return s.authoriseHead(now, d, b, origin)
 	case LinkRecord:

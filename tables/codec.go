@@ -26,8 +26,8 @@ var (
 )
 
 const (
-	// nestingMax is what the deepest body needs: map, list, map, value.
-	nestingMax = 4
+	// nestingMax is what the deepest body needs: map, list, map, list, value.
+	nestingMax = 5
 	// elementsMax bounds every list. The largest cap, 256 KiB, cannot hold more elements of
 	// the smallest kind (an IPv4 address: 1 + 4 bytes).
 	elementsMax = 1 << 16
@@ -117,6 +117,8 @@ func decodeKind(k Kind, b []byte) (Body, error) {
 		return decodeAs[Receipt](b)
 	case KindInvite:
 		return decodeAs[Invite](b)
+	case KindEntry:
+		return decodeAs[Entry](b)
 	default:
 		return nil, fmt.Errorf("%w: unknown kind %d", ErrFormat, k)
 	}

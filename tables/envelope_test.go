@@ -34,6 +34,14 @@ func samples() []*tables.Document {
 	if err != nil {
 		panic(err)
 	}
+	f.Put(tables.Entry{
+		VN: 1, Number: 1, Version: 1, Op: "vn.create", User: tables.PublicOf(user), Request: request.Hash(), Issued: now,
+		State: tables.VNActive, Seal: tables.SealEncrypt, Joined: []netip.Addr{f.Router(1).Host(1)},
+		Gained: []tables.DeliverySet{{Routers: []tables.RouterID{1}, Prefixes: []netip.Prefix{f.Router(1).Block4}}}, With: 2,
+	}, f.Authority)
+	blue := f.SetVN("blue", f.Hosts(1)...)
+	blue.Version, blue.State, blue.Into, blue.With = 2, tables.VNShutdown, 1, []tables.VNVersion{{VN: 1, Version: 2}}
+	f.Put(blue, f.Authority)
 	return append(f.Documents(), token.Document())
 }
 

@@ -10,8 +10,8 @@ import (
 
 // A DeliverySet is one row of a VN's GNDT: packets to Prefixes go to one of Routers.
 type DeliverySet struct {
-	Routers  []RouterID
-	Prefixes []netip.Prefix
+	Routers  []RouterID     `cbor:"1,keyasint"`
+	Prefixes []netip.Prefix `cbor:"2,keyasint"`
 }
 
 // An LNDT is the local network description table (dissertation table 3-4): to which VNs each
@@ -25,8 +25,10 @@ type GNDT map[VNID][]DeliverySet
 // version. It is immutable.
 type Installed struct {
 	VN    VN
-	Sets  []DeliverySet // revoked routers left out, and sets that have no other
+	Sets  []DeliverySet // revoked and disabled routers left out, and sets that have no other; disabled prefixes too
 	Local []netip.Addr  // members at this router's site inside the prefixes that it delivers, sorted
+	// Closing says that the VN was merged into another one, which is installed too: see Update.
+	Closing bool
 	// Documents are the header, manifest, fragments and own roster it was made of. Kept together
 	// on disk they give the same version again (Restore), whatever has come since.
 	Documents []*Document
@@ -45,7 +47,15 @@ type Problem struct {
 type Installer struct {
 	self     RouterID
 	current  map[VNID]*base
+	closing  map[VNID]closing
 	problems []Problem
+}
+
+// A closing is a VN that was merged into another.
+type closing struct {
+	base *base
+	into VNID
+	with *base // the version of into that took it over
 }
 
 // A base is an installed version before revocations are taken off.
@@ -60,52 +70,127 @@ type base struct {
 
 // NewInstaller returns an Installer for the router self with nothing installed.
 func NewInstaller(self RouterID) *Installer {
-	return &Installer{self: self, current: map[VNID]*base{}}
+	return &Installer{self: self, current: map[VNID]*base{}, closing: map[VNID]closing{}}
 }
 
 // Update installs what is complete in v and takes off what is shut down or withdrawn. It returns
 // what is installed now, by VN ID, and what stands in the way of newer versions.
+//
+// Versions that name each other (VN.With) are installed in the same Update or not at all. A VN that
+// was merged into another stays, as Closing, until that other changes again or Close is called: what it
+// carries the other one carries too, but a router that has not installed the merge yet knows only the
+// old one.
 func (in *Installer) Update(v *View) ([]Installed, []Problem) {
 	in.problems = nil
 	for id := range in.current {
 		if _, ok := v.VN(id); !ok && v.root != nil {
 			delete(in.current, id) // its signer was retired
+			delete(in.closing, id)
 		}
 	}
-	for _, vn := range v.VNs() {
-		in.updateVN(v, vn)
+	in.install(v, in.candidates(v))
+	for id, c := range in.closing {
+		if into := in.current[c.into]; into == nil || !into.same(c.with) || v.withdrawn(c.base) {
+			delete(in.closing, id)
+		}
 	}
 	var list []Installed
 	for _, id := range slices.Sorted(maps.Keys(in.current)) {
 		list = append(list, in.compile(v, in.current[id]))
 	}
+	for _, id := range slices.Sorted(maps.Keys(in.closing)) {
+		i := in.compile(v, in.closing[id].base)
+		i.Closing = true
+		list = append(list, i)
+	}
+	slices.SortStableFunc(list, func(a, b Installed) int { return cmp.Compare(a.VN.ID, b.VN.ID) })
 	return list, in.problems
 }
 
-func (in *Installer) updateVN(v *View, vn VN) {
-	have := in.current[vn.ID]
-	if vn.State == VNShutdown {
-		delete(in.current, vn.ID)
-		return
-	}
-	if have != nil && vn.Version < have.vn.Version && !v.withdrawn(have) {
-		return
-	}
-	next, problem := in.assemble(v, v.docs[VNKey(vn.ID)])
-	if problem != nil {
+// Close takes off a VN that is Closing: there has been time for every router to install what it was merged into.
+func (in *Installer) Close(id VNID) { delete(in.closing, id) }
+
+// A candidate is the newest version of a VN, if it could be installed as far as that VN is concerned.
+type candidate struct {
+	vn   VN
+	base *base // nil: the VN is shut down
+}
+
+// candidates returns them by VN ID.
+func (in *Installer) candidates(v *View) map[VNID]candidate {
+	list := map[VNID]candidate{}
+	for _, vn := range v.VNs() {
+		have := in.current[vn.ID]
+		if vn.State == VNShutdown {
+			list[vn.ID] = candidate{vn: vn}
+			continue
+		}
+		if have != nil && vn.Version < have.vn.Version && !v.withdrawn(have) {
+			continue
+		}
+		next, problem := in.assemble(v, v.docs[VNKey(vn.ID)])
+		if problem == nil {
+			list[vn.ID] = candidate{vn, next}
+			continue
+		}
 		in.problems = append(in.problems, *problem)
 		if have != nil && v.withdrawn(have) {
 			delete(in.current, vn.ID)
 		}
-	} else {
-		in.current[vn.ID] = next
-		return
 	}
-	// The rosters of the installed version go their own way, by version.
-	if have != nil && in.current[vn.ID] == have {
-		in.current[vn.ID] = have.withRoster(v, in.site(v))
+	// One that lacks a version it goes with holds back those that go with it, and so on.
+	for again := true; again; {
+		again = false
+		for _, id := range slices.Sorted(maps.Keys(list)) {
+			c := list[id]
+			i := slices.IndexFunc(c.vn.With, func(w VNVersion) bool { return !in.reaches(list, w) })
+			if i < 0 {
+				continue
+			}
+			in.problems = append(in.problems, Problem{VN: id, Version: c.vn.Version, Missing: []DocKey{VNKey(c.vn.With[i].VN)},
+				Reason: fmt.Sprintf("waits for version %d of %s, with which it takes effect", c.vn.With[i].Version, c.vn.With[i].VN)})
+			delete(list, id)
+			again = true
+			if have := in.current[id]; have != nil && v.withdrawn(have) {
+				delete(in.current, id)
+			}
+		}
+	}
+	return list
+}
+
+// reaches reports whether w is installed, or is about to be.
+func (in *Installer) reaches(list map[VNID]candidate, w VNVersion) bool {
+	if c, ok := list[w.VN]; ok {
+		return c.vn.Version >= w.Version
+	}
+	have := in.current[w.VN]
+	return have != nil && have.vn.Version >= w.Version
+}
+
+// install makes the candidates current.
+func (in *Installer) install(v *View, list map[VNID]candidate) {
+	for _, id := range slices.Sorted(maps.Keys(list)) {
+		c, have := list[id], in.current[id]
+		if c.base != nil {
+			in.current[id] = c.base
+			continue
+		}
+		delete(in.current, id)
+		if next := list[c.vn.Into].base; have != nil && c.vn.Into != 0 && next != nil {
+			in.closing[id] = closing{base: have, into: c.vn.Into, with: next}
+		}
+	}
+	// The rosters of an installed version whose successor is not here yet go their own way, by version.
+	for id, have := range in.current {
+		if _, newer := list[id]; !newer {
+			in.current[id] = have.withRoster(v, in.site(v))
+		}
 	}
 }
+
+// same reports whether b and other are made of the same documents: the manifest follows from the header.
+func (b *base) same(other *base) bool { return b.header == other.header && b.roster == other.roster }
 
 // withdrawn reports whether root has retired every key that signed the header of b.
 func (v *View) withdrawn(b *base) bool {
@@ -201,12 +286,17 @@ func (in *Installer) compile(v *View, b *base) Installed {
 	var own []netip.Prefix
 	for _, d := range b.fragments {
 		f := d.body.(Fragment)
-		routers := slices.DeleteFunc(slices.Clone(f.Routers), v.routerRevoked)
-		if len(routers) > 0 {
-			out.Sets = append(out.Sets, DeliverySet{routers, f.Prefixes})
+		routers := slices.DeleteFunc(slices.Clone(f.Routers), v.routerUnused)
+		prefixes := f.Prefixes
+		if len(f.Disabled) > 0 {
+			prefixes = slices.DeleteFunc(slices.Clone(prefixes), func(p netip.Prefix) bool { return slices.Contains(f.Disabled, p) })
 		}
+		if len(routers) == 0 || len(prefixes) == 0 {
+			continue
+		}
+		out.Sets = append(out.Sets, DeliverySet{routers, prefixes})
 		if slices.Contains(routers, in.self) {
-			own = append(own, f.Prefixes...)
+			own = append(own, prefixes...)
 		}
 	}
 	slices.SortFunc(out.Sets, func(a, c DeliverySet) int { return slices.CompareFunc(a.Routers, c.Routers, cmp.Compare) })
@@ -221,9 +311,14 @@ func (in *Installer) compile(v *View, b *base) Installed {
 	return out
 }
 
-func (v *View) routerRevoked(id RouterID) bool {
+// routerUnused reports whether the router is revoked or disabled.
+func (v *View) routerUnused(id RouterID) bool {
 	d := v.enrolments[id]
-	return d != nil && v.Revoked(d.body.(Enrolment).Identity)
+	if d == nil {
+		return false
+	}
+	e := d.body.(Enrolment)
+	return e.Disabled || v.Revoked(e.Identity)
 }
 
 // Restore installs a version from the Documents of an Installed, read from our own disk, before
@@ -261,6 +356,9 @@ func (in *Installer) Restore(v *View, docs []*Document) error {
 func Tables(installed []Installed) (LNDT, GNDT) {
 	lndt, gndt := LNDT{}, GNDT{}
 	for _, i := range installed {
+		if i.Closing {
+			continue
+		}
 		gndt[i.VN.ID] = i.Sets
 		for _, h := range i.Local {
 			lndt[h] = append(lndt[h], i.VN.ID)

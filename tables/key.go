@@ -25,10 +25,11 @@ var kindNames = [...]string{
 	KindRequest:    "request",
 	KindReceipt:    "receipt",
 	KindInvite:     "invite",
+	KindEntry:      "entry",
 }
 
 // Valid reports whether k is one of the kinds above.
-func (k Kind) Valid() bool { return k >= KindRoot && k <= KindInvite }
+func (k Kind) Valid() bool { return k >= KindRoot && k <= KindEntry }
 
 // String returns the name of the kind, such as "enrolment".
 func (k Kind) String() string {
@@ -50,6 +51,7 @@ func (k Kind) String() string {
 //	revocation    IDENTITY                head         SIGNER
 //	request       64 hexadecimal digits of its body hash; a receipt has that of its request
 //	invite        KEY
+//	entry         "7/00000000000000000012": VN ID, number in 20 digits, so that they sort
 //
 // Words in capitals other than names are key fingerprints.
 type DocKey struct {
@@ -125,10 +127,15 @@ func RequestKey(h Hash) DocKey { return DocKey{KindRequest, hex.EncodeToString(h
 // ReceiptKey returns the key of the receipt of the request with that body hash.
 func ReceiptKey(h Hash) DocKey { return DocKey{KindReceipt, hex.EncodeToString(h[:])} }
 
+// EntryKey returns the key of the entry with that number in the log of the VN.
+func EntryKey(id VNID, number uint64) DocKey {
+	return DocKey{KindEntry, fmt.Sprintf("%d/%020d", uint32(id), number)}
+}
+
 func decimal[T ~uint32 | ~uint64](n T) string { return strconv.FormatUint(uint64(n), 10) }
 
 // A Body is one of the bodies of body.go, held by value: Root, Enrolment, Site, Grant, VN,
-// Manifest, Fragment, Roster, Revocation, Head, LinkRecord, Request, Receipt, Invite.
+// Manifest, Fragment, Roster, Revocation, Head, LinkRecord, Request, Receipt, Invite, Entry.
 type Body interface {
 	// Kind returns the kind of document the body belongs to.
 	Kind() Kind
@@ -154,6 +161,7 @@ func (b LinkRecord) Kind() Kind { return KindLinkRecord }
 func (b Request) Kind() Kind    { return KindRequest }
 func (b Receipt) Kind() Kind    { return KindReceipt }
 func (b Invite) Kind() Kind     { return KindInvite }
+func (b Entry) Kind() Kind      { return KindEntry }
 
 func (b Root) key(Hash) DocKey       { return RootKey(b.Version) }
 func (b Enrolment) key(Hash) DocKey  { return EnrolmentKey(b.Router) }
@@ -169,6 +177,7 @@ func (b LinkRecord) key(Hash) DocKey { return LinkRecordKey(b.Router) }
 func (b Request) key(h Hash) DocKey  { return RequestKey(h) }
 func (b Receipt) key(Hash) DocKey    { return ReceiptKey(b.Request) }
 func (b Invite) key(Hash) DocKey     { return DocKey{KindInvite, b.Key.Fingerprint()} }
+func (b Entry) key(Hash) DocKey      { return EntryKey(b.VN, b.Number) }
 
 func (b Root) version() uint64       { return b.Version }
 func (b Enrolment) version() uint64  { return b.Version }
@@ -184,6 +193,7 @@ func (b LinkRecord) version() uint64 { return b.Version }
 func (b Request) version() uint64    { return 1 }
 func (b Receipt) version() uint64    { return b.Version }
 func (b Invite) version() uint64     { return 1 }
+func (b Entry) version() uint64      { return 1 }
 
 // Key returns the key of the grant: see DocKey.
 func (b Grant) Key() DocKey {

@@ -21,8 +21,8 @@ type Mark struct {
 func MarkOf(d *Document) Mark { return Mark{d.key, d.Version(), d.hash, d.signers[0]} }
 
 // Marked reports whether marks of kind k are worth the disk: those of requests and receipts end with
-// them.
-func Marked(k Kind) bool { return k != KindRequest && k != KindReceipt }
+// them, and an entry of a log has one version.
+func Marked(k Kind) bool { return k != KindRequest && k != KindReceipt && k != KindEntry }
 
 // HighWater returns the marks that are worth the disk (see Marked) in order of key. A store that
 // has lost documents but has the marks does not take older versions.

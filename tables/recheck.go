@@ -47,8 +47,9 @@ func (s *Store) recheckRetired(now time.Time) []DocKey {
 		return nil
 	}
 	var gone []DocKey
-	for _, d := range slices.Clone(s.order) {
-		if d.Kind() != KindRoot && s.signedByRetired(d) {
+	// Backwards, so that an entry of a log goes before the one that it continues.
+	for _, d := range slices.Backward(slices.Clone(s.order)) {
+		if d.Kind() != KindRoot && s.signedByRetired(d) && !s.continued(d) {
 			s.evict(d)
 			gone = append(gone, d.key)
 		}

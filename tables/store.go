@@ -195,6 +195,9 @@ func (s *Store) keep(d *Document) {
 	delete(s.above, d.key)
 	s.marks[d.key] = MarkOf(d)
 	s.note(d.key)
+	if e, ok := d.body.(Entry); ok {
+		s.trimLog(e.VN)
+	}
 }
 
 // evict takes a document out that is not acceptable any more. Its mark stays.
@@ -232,7 +235,7 @@ func (s *Store) TakeChanges() []Change {
 
 // loadOrder is the order in which documents need each other.
 var loadOrder = [...]Kind{KindRoot, KindRevocation, KindHead, KindGrant, KindEnrolment, KindSite, KindVN,
-	KindManifest, KindFragment, KindRoster, KindLinkRecord, KindRequest, KindReceipt}
+	KindManifest, KindFragment, KindRoster, KindEntry, KindLinkRecord, KindRequest, KindReceipt}
 
 // Load puts documents of that origin in the order in which they need each other. It returns one
 // error for each document that was not acceptable in the end.

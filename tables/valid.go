@@ -25,6 +25,7 @@ const (
 	streamsMax     = 4    // LinkRecord.Streams: two protocols, two families
 	setMax         = 16   // routers in one delivery set
 	leavesMax      = 4096 // fragments or rosters of one manifest: 256 KiB / 60 bytes
+	withMax        = 256  // VN.With: 16 KiB / 17 bytes, and room for the rest
 )
 
 // RequestLifeMax is how long a request may be open. Quotas count open requests, so an
@@ -240,7 +241,47 @@ func (b VN) check() error {
 		when(b.State == VNActive || b.State == VNShutdown, "state is not active or shutdown"),
 		checkKey("home", b.Home),
 		when(b.Seal == SealEncrypt || b.Seal == SealAuth, "seal is not encrypt or auth"),
+		checkSorted("versions to install with", b.With, 0, withMax, func(a, c VNVersion) int { return cmp.Compare(a.VN, c.VN) }),
+		when(!slices.ContainsFunc(b.With, func(w VNVersion) bool { return w.VN == 0 || w.VN == b.ID || w.Version == 0 }),
+			"a version to install with is of no other VN"),
+		when(b.Into == 0 || b.State == VNShutdown && b.Into != b.ID, "only a VN that is shut down was merged into another"),
 	)
+}
+
+func (b Entry) check() error {
+	err := firstError(
+		when(b.VN != 0, "VN ID is zero"),
+		when(b.Number > 0, "number is zero"),
+		when(b.Before.IsZero() == (b.Number == 1), "the first entry has none before, and no other"),
+		checkVersion(b.Version),
+		when(validOp(b.Op), "operation is not 1 to 32 characters a-z, 0-9, - and ."),
+		checkKey("user", b.User),
+		checkTime("issued", b.Issued),
+		when(b.State == VNActive || b.State == VNShutdown, "state is not active or shutdown"),
+		when(b.Seal == SealEncrypt || b.Seal == SealAuth, "seal is not encrypt or auth"),
+		checkSorted("hosts that joined", b.Joined, 0, elementsMax, netip.Addr.Compare),
+		checkSorted("hosts that left", b.Left, 0, elementsMax, netip.Addr.Compare),
+		checkSets("prefixes gained", b.Gained),
+		checkSets("prefixes lost", b.Lost),
+		checkPrefixes("prefixes switched", b.Switched, 0, elementsMax),
+	)
+	for _, h := range slices.Concat(b.Joined, b.Left) {
+		err = firstError(err, checkAddr("hosts", h))
+	}
+	return err
+}
+
+// checkSets admits delivery sets in order of their routers, each with a prefix.
+func checkSets(field string, sets []DeliverySet) error {
+	err := checkSorted(field, sets, 0, leavesMax, func(a, c DeliverySet) int { return slices.Compare(a.Routers, c.Routers) })
+	for _, s := range sets {
+		err = firstError(err,
+			checkSorted(field, s.Routers, 1, setMax, cmp.Compare),
+			when(!slices.Contains(s.Routers, 0), field+": router ID is zero"),
+			checkPrefixes(field, s.Prefixes, 1, elementsMax),
+		)
+	}
+	return err
 }
 
 func (b Manifest) check() error {
@@ -267,6 +308,9 @@ func (b Fragment) check() error {
 		when(!slices.Contains(b.Routers, 0), "router ID is zero"),
 		checkPrefixes("prefixes", b.Prefixes, 1, elementsMax),
 		checkDisjoint("prefixes", b.Prefixes),
+		checkPrefixes("disabled prefixes", b.Disabled, 0, elementsMax),
+		when(!slices.ContainsFunc(b.Disabled, func(p netip.Prefix) bool { return !slices.Contains(b.Prefixes, p) }),
+			"a disabled prefix is none of the prefixes"),
 	)
 }
 
