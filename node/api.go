@@ -60,7 +60,7 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 	err := a.n.call(ctx, func(now time.Time, l *loop) {
 		s.Root = hex.EncodeToString(rootOf(l))
 		s.Members = l.gossip.view.LiveCount() + 1
-		s.VNs = len(l.installed)
+		s.VNs = len(l.installed) - len(l.closing)
 		s.Serving = l.author != nil
 		s.Joinable = l.settings.Joinable
 		if r, ok := l.store.LinkRecord(a.n.self.Router); ok {
@@ -156,7 +156,7 @@ func (a api) VRs(context.Context) ([]control.VR, error) {
 		_, linked := d.links[e.Router]
 		vr := control.VR{
 			Router: e.Router, Name: e.Name, Site: e.Site, Kind: r.VRKind, Identity: e.Identity.Fingerprint(),
-			Blocks: e.Blocks, Endpoints: r.Endpoints, Expires: time.Unix(e.NotAfter, 0).UTC(), Linked: linked, Software: r.Software,
+			Blocks: e.Blocks, Endpoints: r.Endpoints, Expires: time.Unix(e.NotAfter, 0).UTC(), Linked: linked, Disabled: e.Disabled, Software: r.Software,
 		}
 		if vr.Endpoints == nil {
 			vr.Endpoints = []netip.AddrPort{}
@@ -181,7 +181,9 @@ func (a api) VNs(ctx context.Context) ([]control.VN, error) {
 	installed := map[tables.VNID]uint64{}
 	err := a.n.call(ctx, func(_ time.Time, l *loop) {
 		for _, vn := range l.installed {
-			installed[vn.VN.ID] = vn.VN.Version
+			if !vn.Closing {
+				installed[vn.VN.ID] = vn.VN.Version
+			}
 		}
 	})
 	v := a.view()
@@ -205,7 +207,10 @@ func describeVN(v *tables.View, vn tables.VN, installed uint64) control.VN {
 			continue
 		}
 		f := d.Body().(tables.Fragment)
-		set := control.Set{Prefixes: f.Prefixes, VRs: []string{}}
+		set := control.Set{Prefixes: f.Prefixes, Disabled: f.Disabled, VRs: []string{}}
+		if set.Disabled == nil {
+			set.Disabled = []netip.Prefix{}
+		}
 		for _, id := range f.Routers {
 			set.VRs = append(set.VRs, nameIn(v, id))
 		}
@@ -247,8 +252,10 @@ func (a api) VN(ctx context.Context, name string) (control.VN, error) {
 			return vn, nil
 		}
 	}
-	return control.VN{}, fmt.Errorf("VN %q: %w", name, control.ErrNotFound)
+	return control.VN{}, noVN(name)
 }
+
+func noVN(name string) error { return fmt.Errorf("VN %q: %w", name, control.ErrNotFound) }
 
 // Routes implements control.Router.
 func (a api) Routes(ctx context.Context) ([]control.Route, error) {
@@ -256,6 +263,9 @@ func (a api) Routes(ctx context.Context) ([]control.Route, error) {
 	list := []control.Route{}
 	err := a.n.call(ctx, func(_ time.Time, l *loop) {
 		for _, vn := range l.installed {
+			if vn.Closing {
+				continue
+			}
 			for _, set := range vn.Sets {
 				for _, p := range set.Prefixes {
 					r := control.Route{VN: vn.VN.Name, Prefix: p, Local: slices.Contains(set.Routers, a.n.self.Router), VRs: []string{}}
@@ -335,12 +345,9 @@ func (a api) Documents(context.Context) ([][]byte, error) {
 
 // Submit implements control.Router.
 func (a api) Submit(ctx context.Context, envelope []byte) (control.Request, error) {
-	d, err := tables.ParseDocument(envelope)
+	d, err := parseRequest(envelope)
 	if err != nil {
-		return control.Request{}, fmt.Errorf("%w: %v", control.ErrRefused, err)
-	}
-	if d.Kind() != tables.KindRequest {
-		return control.Request{}, fmt.Errorf("%w: a %s is not a request", control.ErrRefused, d.Kind())
+		return control.Request{}, err
 	}
 	stored := make(chan error, 1)
 	if err := a.n.call(ctx, func(now time.Time, l *loop) { l.submit(now, d, stored) }); err != nil {
@@ -357,6 +364,17 @@ func (a api) Submit(ctx context.Context, envelope []byte) (control.Request, erro
 		return control.Request{}, err
 	}
 	return a.Request(ctx, d.Hash(), 0)
+}
+
+func parseRequest(envelope []byte) (*tables.Document, error) {
+	d, err := tables.ParseDocument(envelope)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", control.ErrRefused, err)
+	}
+	if d.Kind() != tables.KindRequest {
+		return nil, fmt.Errorf("%w: a %s is not a request", control.ErrRefused, d.Kind())
+	}
+	return d, nil
 }
 
 // submit keeps a request and says on stored when it is on disk: not before is it accepted.

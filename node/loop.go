@@ -25,6 +25,7 @@ type loop struct {
 	now     time.Time // of the event being handled
 	store   *tables.Store
 	tables  *tables.Installer
+	closing map[tables.VNID]time.Time // since when the VNs that were merged lately have been closing
 	links   *transport.Links
 	clerk   *clerk
 	backlog *backlog
@@ -122,7 +123,7 @@ const (
 
 func newLoop(n *Node, now time.Time, store *tables.Store) (*loop, error) {
 	l := &loop{
-		n: n, now: now, store: store, tables: tables.NewInstaller(n.self.Router),
+		n: n, now: now, store: store, tables: tables.NewInstaller(n.self.Router), closing: map[tables.VNID]time.Time{},
 		waits: map[tables.Hash][]chan struct{}{}, onDisk: map[tables.VNID]uint64{}, streams: map[transport.Stream]*stream{}, peers: map[tables.RouterID]*peer{},
 		observed: map[tables.RouterID]netip.AddrPort{}, settings: n.options.Settings,
 	}

@@ -17,11 +17,13 @@ import (
 // know which VNs we accept from whom. On an error the lanes keep what they have.
 func (l *loop) publish(now time.Time) error {
 	view := l.store.Snapshot()
+	l.closeMerged(now)
 	installed, problems := l.tables.Update(view)
+	l.noteMerged(now, installed)
 	for _, p := range problems {
 		l.n.log.Debug("version not installed yet", "vn", p.VN.String(), "version", p.Version, "reason", p.Reason)
 	}
-	compiled, err := l.compile(view, installed)
+	compiled, err := l.compile(now, view, installed)
 	if err != nil {
 		return err
 	}
@@ -37,7 +39,7 @@ func (l *loop) publish(now time.Time) error {
 
 // compile makes a forward.Snapshot. A VN that cannot be carried beside the others is left out,
 // loudly, so that one wrong VN does not stop the rest.
-func (l *loop) compile(view *tables.View, installed []tables.Installed) (*forward.Snapshot, error) {
+func (l *loop) compile(now time.Time, view *tables.View, installed []tables.Installed) (*forward.Snapshot, error) {
 	root, ok := view.Root()
 	if !ok {
 		return nil, ErrNotEnrolled
@@ -57,7 +59,11 @@ func (l *loop) compile(view *tables.View, installed []tables.Installed) (*forwar
 		in.Attachments = append(in.Attachments, at)
 	}
 	for _, vn := range installed {
-		in.VNs = append(in.VNs, l.vnInput(view, vn, in.Attachments))
+		input := l.vnInput(view, vn, in.Attachments)
+		if input.Closing = vn.Closing; vn.Closing && now.Sub(l.closing[vn.VN.ID]) >= mergedSends {
+			input.Members = nil // nothing more goes in it
+		}
+		in.VNs = append(in.VNs, input)
 	}
 	compiled, err := forward.NewSnapshot(in)
 	for err != nil {
@@ -70,6 +76,47 @@ func (l *loop) compile(view *tables.View, installed []tables.Installed) (*forwar
 		compiled, err = forward.NewSnapshot(in)
 	}
 	return compiled, nil
+}
+
+// A VN that was merged into another goes on for a while: the other VRs install the merge at other moments, and a packet in
+// flight, or to one that knows only the old VN, would be lost.
+const (
+	// mergedSends is how long packets between members of the old VN are sent in it: news reaches everybody in a second or two.
+	mergedSends = 10 * time.Second
+	// mergedAccepts is how long they are accepted: from VRs that installed the merge so much later than we did.
+	mergedAccepts = time.Minute
+)
+
+// noteMerged notes which VNs have begun to close, and makes due what follows.
+func (l *loop) noteMerged(now time.Time, installed []tables.Installed) {
+	closing := map[tables.VNID]time.Time{}
+	for _, vn := range installed {
+		if !vn.Closing {
+			continue
+		}
+		since, known := l.closing[vn.VN.ID]
+		if !known {
+			since = now
+			l.n.log.Info("VN merged into another", "vn", vn.VN.Name)
+		}
+		closing[vn.VN.ID] = since
+		for _, end := range []time.Duration{mergedSends, mergedAccepts} {
+			if wait := since.Add(end).Sub(now); wait > 0 {
+				l.due(now, chorePublish, wait)
+				break
+			}
+		}
+	}
+	l.closing = closing
+}
+
+// closeMerged takes off the VNs that have been closing for long enough.
+func (l *loop) closeMerged(now time.Time) {
+	for id, since := range l.closing {
+		if now.Sub(since) >= mergedAccepts {
+			l.tables.Close(id)
+		}
+	}
 }
 
 // pathMTUs returns the largest inner packet that reaches each router of an installed VN whole, by what is known of the path

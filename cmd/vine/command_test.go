@@ -115,6 +115,16 @@ func TestRequests(t *testing.T) {
 		"vn create red --auth-only --host ::ffff:10.192.0.1": {policy.OpVNCreate, &policy.VNCreateArgs{
 			Name: "red", Seal: tables.SealAuth, Hosts: addrs("10.192.0.1"), Prefixes: []policy.PrefixAt{},
 		}},
+		"vn merge blue green --yes":             {policy.OpVNMerge, &policy.VNMergeArgs{VN: "blue", From: "green"}},
+		"vn split blue --into green 10.192.0.1": {policy.OpVNSplit, &policy.VNSplitArgs{VN: "blue", Into: "green", Hosts: addrs("10.192.0.1")}},
+		"vn update blue --seal auth --add 10.200.0.0/28@tokyo --remove 10.200.1.0/28 --disable 10.200.2.0/28 --enable 10.200.3.0/28": {policy.OpVNUpdate, &policy.VNUpdateArgs{
+			VN: "blue", Seal: tables.SealAuth, Add: []policy.PrefixAt{{Prefix: netip.MustParsePrefix("10.200.0.0/28"), VR: "tokyo"}},
+			Remove: []netip.Prefix{netip.MustParsePrefix("10.200.1.0/28")}, Disable: []netip.Prefix{netip.MustParsePrefix("10.200.2.0/28")},
+			Enable: []netip.Prefix{netip.MustParsePrefix("10.200.3.0/28")},
+		}},
+		"vn restore blue 4":                  {policy.OpVNRestore, &policy.VNRestoreArgs{VN: "blue", Number: 4}},
+		"disable osaka":                      {policy.OpVRDisable, &policy.VRArgs{VR: "osaka"}},
+		"enable osaka":                       {policy.OpVREnable, &policy.VRArgs{VR: "osaka"}},
 		"vn join blue 10.192.0.1 10.192.0.2": {policy.OpVNJoin, &policy.VNHostsArgs{VN: "blue", Hosts: addrs("10.192.0.1", "10.192.0.2")}},
 		"vn leave blue 10.192.0.1":           {policy.OpVNLeave, &policy.VNHostsArgs{VN: "blue", Hosts: addrs("10.192.0.1")}},
 		"vn shutdown blue --yes":             {policy.OpVNShutdown, &policy.VNArgs{VN: "blue"}},

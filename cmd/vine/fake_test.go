@@ -82,6 +82,44 @@ func (p *paperVR) VN(_ context.Context, name string) (control.VN, error) {
 	return blue, nil
 }
 
+func (p *paperVR) VNLog(_ context.Context, name string) ([]control.Entry, error) {
+	if name != "blue" {
+		return nil, fmt.Errorf("VN %q: %w", name, control.ErrNotFound)
+	}
+	return []control.Entry{
+		{Number: 1, Version: 1, Time: time.Unix(1_800_000_000, 0).UTC(), Op: "vn.create", User: "ann\x1b[2J", Request: strings.Repeat("0", 64), State: "active", Seal: "encrypt",
+			Changes: control.Changes{Joined: []netip.Addr{netip.MustParseAddr("10.192.0.10")}, Gained: []control.Set{{VRs: []string{"tokyo"}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.192.0.0/24")}}}}},
+		{Number: 2, Version: 1, Time: time.Unix(1_800_000_060, 0).UTC(), Op: "vn.join", User: "ann", State: "active", Seal: "encrypt",
+			Changes: control.Changes{Joined: []netip.Addr{netip.MustParseAddr("10.192.0.11")}}},
+	}, nil
+}
+
+func (p *paperVR) VNAt(_ context.Context, name string, number uint64) (control.VNState, error) {
+	if name != "blue" || number > 2 {
+		return control.VNState{}, fmt.Errorf("VN %q: %w", name, control.ErrNotFound)
+	}
+	s := control.VNState{
+		Name: "blue", Entry: number, State: "active", Seal: "encrypt", Hosts: []netip.Addr{netip.MustParseAddr("10.192.0.10")},
+		Sets: []control.Set{{VRs: []string{"tokyo"}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.192.0.0/24")}}},
+	}
+	if number == 2 {
+		s.Hosts = append(s.Hosts, netip.MustParseAddr("10.192.0.11"))
+	}
+	return s, nil
+}
+
+func (p *paperVR) Plan(_ context.Context, envelope []byte) (control.Plan, error) {
+	if string(envelope) == "bad" {
+		return control.Plan{}, fmt.Errorf("%w: malformed document", control.ErrRefused)
+	}
+	before, after := control.VNState{Name: "blue", State: "active", Seal: "auth"}, control.VNState{Name: "blue", State: "active", Seal: "encrypt"}
+	return control.Plan{
+		State:  "done",
+		VNs:    []control.VNPlan{{Before: before, After: after, Changes: control.Changes{Joined: []netip.Addr{netip.MustParseAddr("10.192.1.10")}}}},
+		Gained: control.Pairs{Count: 30, First: [][2]netip.Addr{{netip.MustParseAddr("10.192.0.10"), netip.MustParseAddr("10.192.1.10")}}},
+	}, nil
+}
+
 func (p *paperVR) Routes(context.Context) ([]control.Route, error) {
 	return only(p,
 		control.Route{VN: "blue", Prefix: netip.MustParsePrefix("10.192.0.0/24"), VRs: []string{"tokyo"}, Local: true},

@@ -22,11 +22,15 @@ import (
 type asking struct {
 	user string
 	wait time.Duration
+	plan bool // only say what would happen
 }
 
 // flags adds the flags of commands that ask for an operation.
 func (a *asking) flags(c *cobra.Command) {
 	c.Flags().StringVar(&a.user, "user", "", "`FILE` with your user key (default: $VINE_USER, or user.key in the state directory)")
+	if a.plan {
+		return
+	}
 	c.Flags().DurationVar(&a.wait, "wait", 30*time.Second, "how long to wait for the outcome; 0: not at all")
 	c.PreRunE = func(*cobra.Command, []string) error {
 		if a.wait < 0 {
@@ -37,7 +41,7 @@ func (a *asking) flags(c *cobra.Command) {
 }
 
 // ask signs a request for op with the user's key, hands it to the running VR and waits for the
-// outcome, which it prints. A refusal is an error that wraps control.ErrRefused.
+// outcome, which it prints; or it asks what would happen, and prints that. A refusal is an error that wraps control.ErrRefused.
 func (e *Env) ask(ctx context.Context, a asking, op string, args any) error {
 	key, err := e.userKey(ctx, a.user)
 	if err != nil {
@@ -50,6 +54,9 @@ func (e *Env) ask(ctx context.Context, a asking, op string, args any) error {
 	d, err := policy.NewRequest(e.Now(), e.Rand, key, op, args)
 	if err != nil {
 		return err
+	}
+	if a.plan {
+		return e.plan(ctx, vr, d)
 	}
 	r, err := vr.Submit(ctx, d.Bytes())
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/vine-mesh/vine/tables"
 )
 
-func newVNCreateCommand(e *Env) *cobra.Command {
-	var a asking
+func newVNCreateCommand(e *Env, plan bool) *cobra.Command {
+	a := asking{plan: plan}
 	var args policy.VNCreateArgs
 	var authOnly bool
 	c := &cobra.Command{

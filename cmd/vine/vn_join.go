@@ -6,8 +6,8 @@ import (
 	"github.com/vine-mesh/vine/policy"
 )
 
-func newVNJoinCommand(e *Env) *cobra.Command {
-	var a asking
+func newVNJoinCommand(e *Env, plan bool) *cobra.Command {
+	a := asking{plan: plan}
 	c := &cobra.Command{
 		Use:     "join NAME ADDRESS...",
 		Short:   "Put hosts into a virtual network",
@@ -15,7 +15,7 @@ func newVNJoinCommand(e *Env) *cobra.Command {
 		Example: "  vine vn join blue 10.192.1.11 10.192.1.12",
 		Args:    takes("NAME", "ADDRESS..."),
 
-		ValidArgsFunction: e.completeVN,
+		ValidArgsFunction: e.completeVNs(1),
 		RunE: func(c *cobra.Command, argv []string) error {
 			if err := checkName("VN", argv[0]); err != nil {
 				return err

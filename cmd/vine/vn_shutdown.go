@@ -8,8 +8,8 @@ import (
 	"github.com/vine-mesh/vine/policy"
 )
 
-func newVNShutdownCommand(e *Env) *cobra.Command {
-	var a asking
+func newVNShutdownCommand(e *Env, plan bool) *cobra.Command {
+	a := asking{plan: plan}
 	var sure bool
 	c := &cobra.Command{
 		Use:     "shutdown NAME",
@@ -18,18 +18,20 @@ func newVNShutdownCommand(e *Env) *cobra.Command {
 		Example: "  vine vn shutdown blue\n  vine vn shutdown blue --yes",
 		Args:    takes("NAME"),
 
-		ValidArgsFunction: e.completeVN,
+		ValidArgsFunction: e.completeVNs(1),
 		RunE: func(c *cobra.Command, argv []string) error {
 			if err := checkName("VN", argv[0]); err != nil {
 				return err
 			}
-			if err := e.confirm(c.Context(), sure, fmt.Sprintf("End the virtual network %s?", argv[0])); err != nil {
+			if err := e.confirm(c.Context(), sure || plan, fmt.Sprintf("End the virtual network %s?", argv[0])); err != nil {
 				return err
 			}
 			return e.ask(c.Context(), a, policy.OpVNShutdown, policy.VNArgs{VN: argv[0]})
 		},
 	}
-	c.Flags().BoolVar(&sure, "yes", false, "do not ask")
+	if !plan {
+		c.Flags().BoolVar(&sure, "yes", false, "do not ask")
+	}
 	a.flags(c)
 	return c
 }

@@ -17,6 +17,7 @@ const (
 	pathPending  = pathPrefix + "pending"
 	pathDocs     = pathPrefix + "documents"
 	pathRequests = pathPrefix + "requests"
+	pathPlans    = pathPrefix + "plans"
 	pathReload   = pathPrefix + "reload"
 )
 

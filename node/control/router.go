@@ -32,6 +32,12 @@ type Router interface {
 	VNs(ctx context.Context) ([]VN, error)
 	// VN returns one VN; the error wraps ErrNotFound if there is none of that name.
 	VN(ctx context.Context, name string) (VN, error)
+	// VNLog returns the log of a VN, oldest entry first; VNAt what the VN consisted of after one entry. The errors wrap
+	// ErrNotFound if there is no such VN, or no such entry.
+	VNLog(ctx context.Context, name string) ([]Entry, error)
+	VNAt(ctx context.Context, name string, number uint64) (VNState, error)
+	// Plan says what the request document would do, and changes nothing.
+	Plan(ctx context.Context, envelope []byte) (Plan, error)
 	Routes(ctx context.Context) ([]Route, error)
 	Links(ctx context.Context) ([]Link, error)
 	Queues(ctx context.Context) (Queues, error)
@@ -131,6 +137,7 @@ type VR struct {
 	Endpoints []netip.AddrPort `json:"endpoints"`
 	Expires   time.Time        `json:"expires"`
 	Linked    bool             `json:"linked"`
+	Disabled  bool             `json:"disabled"` // no VR uses its rows of the tables
 	Software  string           `json:"software"`
 }
 
@@ -158,6 +165,7 @@ type VN struct {
 type Set struct {
 	VRs      []string       `json:"vrs"`
 	Prefixes []netip.Prefix `json:"prefixes"`
+	Disabled []netip.Prefix `json:"disabled"` // those of the prefixes that are kept and not used
 }
 
 // A Route is one entry of a GNDT as it is installed here.

@@ -169,6 +169,7 @@ func routes(r Router) http.Handler {
 		}
 	}
 	mux.Handle(pathDrain, resource{http.MethodGet: get("drain", r.Drained), http.MethodPost: drain(true), http.MethodDelete: drain(false)})
+	vnRoutes(mux, r)
 	mux.HandleFunc("/", func(w http.ResponseWriter, q *http.Request) {
 		writeProblem(w, plain(http.StatusNotFound, "there is nothing at %.256q", q.URL.Path))
 	})
@@ -205,18 +206,17 @@ func all[T any](f func(context.Context) ([]T, error)) func(context.Context) ([]T
 
 // submit answers POST requests: 202 when the request is on disk here, which is what "accepted" means.
 func submit(router Router, r *http.Request) (int, any, error) {
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != typeEnvelope {
-		return 0, nil, plain(http.StatusUnsupportedMediaType, "the body must be a request document, sent as %s", typeEnvelope)
-	}
-	envelope, err := io.ReadAll(r.Body)
+	envelope, err := envelopeOf(r)
 	if err != nil {
-		return 0, nil, readError(err)
-	}
-	if len(envelope) == 0 {
-		return 0, nil, plain(http.StatusBadRequest, "the body is empty; it must be a request document")
+		return 0, nil, err
 	}
 	out, err := router.Submit(r.Context(), envelope)
 	return http.StatusAccepted, named("request", out), err
+}
+
+func isEnvelope(contentType string) bool {
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && media == typeEnvelope
 }
 
 // noBody refuses a body where there is nothing to say: it was meant for something else.

@@ -59,10 +59,18 @@ func NewSnapshot(in Input) (*Snapshot, error) {
 	for i := range s.lndt {
 		s.lndt[i] = make(map[netip.Addr][]*network)
 	}
-	// In order of VN ID, so that each host's list comes out sorted and the same Input always
+	// In order of VN ID, but those that are closing first, so that each host's list comes out sorted and the same Input always
 	// gives the same error.
 	vns := slices.Clone(in.VNs)
-	slices.SortStableFunc(vns, func(a, b VNInput) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortStableFunc(vns, func(a, b VNInput) int {
+		switch {
+		case a.Closing && !b.Closing:
+			return -1
+		case b.Closing && !a.Closing:
+			return 1
+		}
+		return cmp.Compare(a.ID, b.ID)
+	})
 	checked := make(map[[2]tables.VNID]bool)
 	for _, vn := range vns {
 		n, err := s.compileVN(vn)
@@ -116,7 +124,7 @@ func (s *Snapshot) compileVN(vn VNInput) (*network, error) {
 		return nil, refuse(vn.ID, "unknown seal %q", vn.Seal)
 	}
 	n := &network{
-		id: vn.ID, seal: vn.Seal, local: make(map[netip.Addr]int, len(vn.Local)),
+		id: vn.ID, seal: vn.Seal, closing: vn.Closing, local: make(map[netip.Addr]int, len(vn.Local)),
 		known: make(map[netip.Addr]struct{}, len(vn.Members)), serve: make(map[tables.RouterID]struct{}),
 	}
 	for _, host := range vn.Members {

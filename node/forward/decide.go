@@ -125,7 +125,8 @@ func (s *Snapshot) find(attachment int, p *Packet) (found pair, drop Drop) {
 
 // route finds the VN of the packet among vns, which are sorted by ID, and its delivery set: the
 // lowest VN that takes the packet and knows its destination, else the lowest that takes it. Where
-// two VNs hold one prefix of a site, only the first would reach a host that is in the second alone.
+// two VNs hold one prefix of a site, only the first would reach a host that is in the second alone. A VN that is closing comes
+// before all others, and takes only what it knows the destination of.
 func (s *Snapshot) route(vns []*network, p Packet) (*network, *delivery, Drop) {
 	drop := DropNoRoute
 	var lowest *network
@@ -139,13 +140,13 @@ func (s *Snapshot) route(vns []*network, p Packet) (*network, *delivery, Drop) {
 			drop = DropPolicy
 			continue
 		}
-		if len(vns) == 1 {
+		if len(vns) == 1 && !n.closing {
 			return n, set, DropNone
 		}
 		if _, known := n.known[p.Dst]; known {
 			return n, set, DropNone
 		}
-		if lowest == nil {
+		if lowest == nil && !n.closing {
 			lowest, lowestSet = n, set
 		}
 	}

@@ -39,6 +39,9 @@ type VNInput struct {
 	// that would take a packet, the one that the destination is a member of. The destination VR
 	// alone decides who is one.
 	Members []netip.Addr
+	// Closing says that the VN was merged into another one, lately: that one takes every packet that this one takes. Packets
+	// between Members go on in this one, which routers that have not heard of the merge know; all others go in another.
+	Closing bool
 }
 
 // A Set is a delivery set: any of Routers delivers packets to Prefixes. Routers is sorted and
@@ -75,7 +78,7 @@ type Snapshot struct {
 	space  *fib.Table[struct{}]
 	own4   netip.Addr
 	own6   netip.Addr
-	lndt   []map[netip.Addr][]*network // by attachment: VNs of the host, by ID
+	lndt   []map[netip.Addr][]*network // by attachment: VNs of the host, those that are closing first, then by ID
 	vns    map[tables.VNID]*network
 	paths  map[tables.RouterID]int
 	policy Policy
@@ -83,12 +86,13 @@ type Snapshot struct {
 
 // A network is one VN within a Snapshot.
 type network struct {
-	id    tables.VNID
-	seal  tables.Seal
-	gndt  *fib.Table[*delivery]
-	local map[netip.Addr]int           // member -> attachment
-	known map[netip.Addr]struct{}      // members anywhere; a hint
-	serve map[tables.RouterID]struct{} // the routers of all delivery sets
+	id      tables.VNID
+	seal    tables.Seal
+	closing bool
+	gndt    *fib.Table[*delivery]
+	local   map[netip.Addr]int           // member -> attachment
+	known   map[netip.Addr]struct{}      // members anywhere; a hint
+	serve   map[tables.RouterID]struct{} // the routers of all delivery sets
 }
 
 // A delivery is a delivery set within a Snapshot. Because no two sets of a VN share an
