@@ -133,7 +133,8 @@ func TestKeysAndClocks(t *testing.T) {
 }
 
 // TestUpgrade: all VRs go from an older version to the one under test, one after the other, as an operator does it: a queue-VR is
-// drained, a limited VR just started anew. At queue-VRs nothing is lost; a limited VR is silent for 0.3 s at most. TCP lives.
+// drained, a limited VR just started anew. At queue-VRs nothing is lost; a limited VR is silent for 0.2 s, and the time of five
+// starts of a program on this machine just then, at most (0.3 s on a quiet one). TCP lives.
 func TestUpgrade(t *testing.T) {
 	waits(t)
 	f := netns.New(t)
@@ -174,11 +175,14 @@ func TestUpgrade(t *testing.T) {
 		begins := time.Now()
 		s.Stop(t)
 		s.Up(t)
+		started := time.Now()
+		s.Vine(t, "version")
+		bound := 200*time.Millisecond + 5*time.Since(started)
 		netns.Pause(4 * time.Second)
 		for way, d := range map[string]*netns.Direction{"there": flow.There, "back": flow.Back} {
 			r := d.Between(begins, time.Now().Add(-time.Second))
-			t.Logf("NUMBER a limited VR upgraded, %s: %v", way, r)
-			if r.Gap > 300*time.Millisecond {
+			t.Logf("NUMBER a limited VR upgraded, %s: %v; bound %v", way, r, bound)
+			if r.Gap > bound {
 				t.Errorf("%s: nothing for %v", way, r.Gap)
 			}
 		}
