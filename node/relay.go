@@ -174,22 +174,23 @@ func (n *Node) missed(asker, router tables.RouterID) {
 	}
 }
 
-// send sends one datagram over a path. Any goroutine may call it.
+// send sends one datagram over a path, which may be fragmented on its way. Any goroutine may call it.
 func (n *Node) send(to netip.AddrPort, datagram []byte) {
-	n.write(n.appendDatagram(nil, to, datagram))
+	n.write(n.appendDatagram(nil, transport.Send{To: to, Datagram: datagram}))
 }
 
-// datagrams is a batch of one.
+// datagrams is a batch of one, which may be fragmented on its way.
 func datagrams(to netip.AddrPort, b []byte) []underlay.Datagram {
-	return []underlay.Datagram{{Buf: b, N: len(b), Addr: to}}
+	return []underlay.Datagram{{Buf: b, N: len(b), Addr: to, Fragment: true}}
 }
 
 // appendDatagram makes a datagram ready to go over a path: in a relay datagram if the path is relayed. Without a
 // link with the relay it is lost, and the link is asked for.
-func (n *Node) appendDatagram(out []underlay.Datagram, to netip.AddrPort, datagram []byte) []underlay.Datagram {
-	relay, router := path.RelayOf(to)
+func (n *Node) appendDatagram(out []underlay.Datagram, s transport.Send) []underlay.Datagram {
+	datagram := s.Datagram
+	relay, router := path.RelayOf(s.To)
 	if relay == 0 {
-		return append(out, underlay.Datagram{Buf: datagram, N: len(datagram), Addr: to})
+		return append(out, underlay.Datagram{Buf: datagram, N: len(datagram), Addr: s.To, Fragment: !s.Whole})
 	}
 	h := n.snapshot.Load().hops[relay]
 	if h == nil {
@@ -203,7 +204,7 @@ func (n *Node) appendDatagram(out []underlay.Datagram, to netip.AddrPort, datagr
 		n.spent.Add(1)
 		return out
 	}
-	return append(out, underlay.Datagram{Buf: whole, N: len(whole), Addr: h.endpoint})
+	return append(out, underlay.Datagram{Buf: whole, N: len(whole), Addr: h.endpoint, Fragment: !s.Whole})
 }
 
 // write sends datagrams, each over the socket that its address belongs to, in their order.

@@ -42,9 +42,8 @@ func TestPathMTUIsFound(t *testing.T) {
 	}
 }
 
-// TestUnderlayMTU: underlays that carry less than is usual. The links have the MTU that the
-// configuration says, so what is larger does not arrive. Our handshakes are 1,228 bytes with their headers;
-// where these would not fit the links are wider, and a counter holds the data to the MTU.
+// TestUnderlayMTU: underlays that carry less than is usual. The wires have the MTU that the configuration says, so what is larger
+// arrives in fragments if it may be fragmented, and else not. Handshakes, of 1,228 bytes with their headers, may; no data is.
 func TestUnderlayMTU(t *testing.T) {
 	waits(t)
 	for _, mtu := range []int{1280, 1124} {
@@ -55,13 +54,15 @@ func TestUnderlayMTU(t *testing.T) {
 			a, b := f.AddSite(t, o), f.AddSite(t, o)
 			f.OneByOne(t)
 			for _, s := range f.Sites {
-				s.Run(t, fmt.Sprintf("ip link set wan0 mtu %d", max(mtu, 1280)))
-				f.Core.Run(t, fmt.Sprintf("ip link set %s mtu %d", s.WAN.Far, max(mtu, 1280)))
+				s.Run(t, fmt.Sprintf("ip link set wan0 mtu %d", mtu))
+				f.Core.Run(t, fmt.Sprintf("ip link set %s mtu %d", s.WAN.Far, mtu))
 			}
 			// Data is of type 1, the first byte after the UDP header.
 			tap := netns.NewTapOf(t, f.Core.Namespace, map[string]string{
 				"data": "udp dport 8463 @th,64,8 1",
 				"long": fmt.Sprintf("udp dport 8463 @th,64,8 1 ip length > %d", mtu),
+				"init": "udp dport 8463 @th,64,8 2",
+				"free": "udp dport 8463 @th,64,8 1 ip frag-off & 0x4000 == 0",
 			})
 			a.Init(t)
 			a.Up(t)
@@ -105,6 +106,12 @@ func TestUnderlayMTU(t *testing.T) {
 			}
 			if n := tap.Packets(t, "long"); n > 0 {
 				t.Errorf("%d packets with data were longer than %d bytes", n, mtu)
+			}
+			if tap.Packets(t, "init") == 0 { // the link could be over a stream connection
+				t.Error("no handshake has crossed the core")
+			}
+			if n := tap.Packets(t, "free"); n > 0 {
+				t.Errorf("%d packets with data could have been fragmented", n)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package transporttest
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 )
@@ -176,11 +177,10 @@ func (in *Internet) move(now time.Duration, p *packet) {
 // later is true.
 func (in *Internet) through(now time.Duration, l *pipe, p *packet, later bool) (bool, Drop) {
 	at := now
-	if l.instant() {
-		if p.size() > mtuDefault {
-			return false, DropTooBig
-		}
-	} else {
+	if p.size() > cmp.Or(l.MTU, mtuDefault) && !(p.fragment && p.to.Addr().Is4()) {
+		return false, DropTooBig
+	}
+	if !l.instant() {
 		var twice bool
 		var drop Drop
 		at, twice, drop = l.transit(now, p.size(), p.origin.rng)
