@@ -61,6 +61,7 @@ var rooms = map[string]room{
 	"node/config":              {homes: "github.com/BurntSushi/toml"},
 	"node/control":             {imports: "tables", homes: "golang.org/x/sys golang.org/x/net"},
 	"node/forward":             {pure: true, imports: "tables tables/fib"},
+	"node/hostpage":            {imports: "node/control node/hosts", homes: "golang.org/x/sys"},
 	"node/hosts":               {pure: true, imports: "tables"},
 	"node/relay":               {pure: true, imports: "tables"},
 	"node/segment":             {pure: true},

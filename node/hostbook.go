@@ -399,22 +399,12 @@ func (a api) AnswerHost(ctx context.Context, id uint64, verdict control.HostVerd
 	return hostRequest(answered), err
 }
 
-// A Standing is what the VR knows of the machine that asks at its page.
-type Standing struct {
-	Hosts    []control.LANHost // that the machine is, by its MAC; without one by its address
-	Requests []control.HostRequest
-	Space    []netip.Prefix
-	Blocks   []netip.Prefix
-	Site     string
-	VR       string
-}
-
 // Standing returns what the VR knows of a machine on its LAN.
-func (n *Node) Standing(mac hosts.MAC, addr netip.Addr) Standing {
+func (n *Node) Standing(mac hosts.MAC, addr netip.Addr) control.Standing {
 	v := n.directory.Load().view
 	e, _ := v.Enrolment(n.self.Router)
 	root, _ := v.Root()
-	s := Standing{Space: root.Space, Blocks: e.Blocks, Site: e.Site, VR: n.self.Name}
+	s := control.Standing{Space: root.Space, Blocks: e.Blocks, Site: e.Site, VR: n.self.Name}
 	ledger, members := n.ledger.Load(), membersOf(v, e.Site)
 	for _, h := range ledger.ByMAC(mac) {
 		s.Hosts = append(s.Hosts, lanHost(h, members))
@@ -435,11 +425,14 @@ func (n *Node) Standing(mac hosts.MAC, addr netip.Addr) Standing {
 // this VR's disk; an error that wraps control.ErrRefused says why not.
 func (n *Node) FileHost(ctx context.Context, mac hosts.MAC, seen netip.Addr, name, vn string) (control.HostRequest, error) {
 	var filed hosts.Request
+	fresh := false
 	err := n.changeHosts(ctx, func(now time.Time, l hosts.Ledger) (_ hosts.Ledger, err error) {
+		last := l.LastID
 		l, filed, err = l.File(now, mac, seen, name, vn)
+		fresh = l.LastID != last
 		return l, err
 	})
-	if err == nil {
+	if err == nil && fresh {
 		n.log.Info("a host asks to be in a VN", "request", filed.ID, "mac", string(mac), "from", seen.String(), "vn", vn)
 	}
 	return hostRequest(filed), err

@@ -9,6 +9,7 @@ type rawFile struct {
 	Underlay   rawUnderlay     `toml:"underlay" doc:"How this VR meets the Internet."`
 	Capture    rawCapture      `toml:"capture" doc:"How packets of the LAN reach this VR."`
 	Attachment []rawAttachment `toml:"attachment" doc:"LAN interfaces that this VR serves. Without any, one attachment serves every VN."`
+	HostPage   rawHostPage     `toml:"host_page" doc:"The page for hosts, which only they can reach: curl http://GATEWAY/"`
 	Queue      rawQueue        `toml:"queue" doc:"Queue-VRs: relays for sites that can only dial out."`
 	Gossip     rawGossip       `toml:"gossip" doc:"Membership and the stock serf command."`
 	Authority  rawAuthority    `toml:"authority" doc:"Used only on the VR that holds the authority key."`
@@ -41,6 +42,10 @@ type rawCapture struct {
 	Kind   string `toml:"kind" doc:"tun: the kernel routes packets into a TUN device; tap: into a TAP device; raw: packet sockets take them off the LAN interfaces; nfqueue: netfilter queues do (all Linux, root); none: carry no packets of a LAN." def:"\"tun\""`
 	Device string `toml:"device" doc:"Name of the TUN or TAP device, at most 15 bytes." def:"\"vine0\""`
 	MTU    int    `toml:"mtu" doc:"Largest packet taken from the LAN, bytes. 1280 always passes; 1400 leaves room for the outer headers on a 1500-byte underlay." def:"1400"`
+}
+
+type rawHostPage struct {
+	Listen string `toml:"listen" doc:"Port of the page on the LAN interfaces of the attachments, as :PORT, or ADDRESS:PORT for one address there. A port that is taken is tried again. Empty: no page." def:"\":80\""`
 }
 
 type rawAttachment struct {

@@ -69,6 +69,15 @@ type HostVerdict struct {
 	Reason  string     `json:"reason,omitempty"`
 }
 
+// A Standing is what the VR knows of a machine that asks at its page.
+type Standing struct {
+	VR, Site string
+	Space    []netip.Prefix
+	Blocks   []netip.Prefix // of the VR
+	Hosts    []LANHost      // that the machine is, by its MAC, or else by its address
+	Requests []HostRequest  // of the machine
+}
+
 const (
 	pathLANHosts     = pathPrefix + "lan-hosts"
 	pathHostRequests = pathPrefix + "host-requests"
