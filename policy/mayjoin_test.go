@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/vine-mesh/vine/policy"
@@ -41,5 +42,29 @@ func TestMayJoin(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A new VR gets no block out of what a site says to be its LAN's own subnet.
+func TestBlocksAvoidSubnets(t *testing.T) {
+	w := newWorld(t, 10, 1)
+	w.auto = "open"
+	next := netip.MustParsePrefix("10.192.2.0/24") // that it would get
+	join := func(name string) netip.Prefix {
+		if d := w.ask(w.Key(), policy.OpJoin, joinArgs(name, "uf")); d.State != tables.StateDone {
+			t.Fatalf("%+v", d)
+		}
+		e, _ := w.View().EnrolmentByName(name)
+		return e.Blocks[0]
+	}
+	site := tables.Site{Version: 9, Name: "s1", Consent: "ask", Subnets: []netip.Prefix{next}}
+	w.Put(site, w.Authority)
+	if got := join("lab"); got.Overlaps(next) {
+		t.Errorf("a VR gets %v", got)
+	}
+	site.Version, site.Subnets = 10, nil
+	w.Put(site, w.Authority)
+	if got := join("other"); got != next {
+		t.Errorf("without the subnet a VR gets %v, want %v: the test proves nothing", got, next)
 	}
 }

@@ -68,6 +68,7 @@ type Attachment struct {
 	Interface string
 	VNs       []string // names; empty: all
 	Device    string   // its own TUN device; empty: the common one
+	Subnets   []netip.Prefix
 }
 
 // DefaultPath returns where the configuration file is looked for: /etc/vine/vine.toml for root,
@@ -277,7 +278,15 @@ func (raw *rawFile) attachments(bad func(key, format string, args ...any)) []Att
 		if len(a.Device) > 15 {
 			bad("attachment.device", "%q has more than 15 bytes", a.Device)
 		}
-		list = append(list, Attachment{Interface: a.Interface, VNs: a.VNs, Device: a.Device})
+		at := Attachment{Interface: a.Interface, VNs: a.VNs, Device: a.Device}
+		for _, text := range a.Subnets {
+			p, err := netip.ParsePrefix(text)
+			if err != nil || p != p.Masked() || p.Addr().Is4In6() {
+				bad("attachment.subnets", "%q is not a prefix such as 192.168.1.0/24", text)
+			}
+			at.Subnets = append(at.Subnets, p)
+		}
+		list = append(list, at)
 	}
 	return list
 }

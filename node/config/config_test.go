@@ -50,6 +50,7 @@ func TestWrongFileNamesLineAndNearestKey(t *testing.T) {
 		{"endpoint that names a path", "[underlay]\nendpoints = [\"[100::1:2]:1\"]\n", []string{"line 2", "100::/64"}},
 		{"nine endpoints", "[underlay]\nendpoints = [" + strings.Repeat("\"192.0.2.1\",", 9) + "]\n", []string{"at most 8"}},
 		{"device name", "[capture]\ndevice = \"a-name-that-is-too-long\"\n", []string{"line 2", "15"}},
+		{"subnet of a LAN", "[[attachment]]\ninterface = \"eth1\"\nsubnets = [\"192.168.1.1/24\"]\n", []string{"192.168.1.0/24"}},
 		{"page for hosts", "[host_page]\nlisten = \"80\"\n", []string{"line 2", ":PORT"}},
 		{"page for hosts, everywhere", "[host_page]\nlisten = \"0.0.0.0:80\"\n", []string{"line 2", ":PORT"}},
 		{"page for hosts, port", "[host_page]\nlisten = \":0\"\n", []string{"line 2", ":PORT"}},

@@ -5,6 +5,7 @@ package netns_test
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,10 +19,25 @@ func TestPhysicalMembers(t *testing.T) {
 	waits(t)
 	f := netns.New(t)
 	lans := []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24"), netip.MustParsePrefix("192.168.2.0/24")}
+	declare := func(s *netns.Site) {
+		text := strings.Replace(s.ReadConfig(t), "interface = \"lan0\"\n", fmt.Sprintf("interface = \"lan0\"\nsubnets = [%q]\n", lans[s.N-1]), 1)
+		if !strings.Contains(text, "subnets") {
+			t.Fatalf("no attachment in\n%s", text)
+		}
+		s.WriteConfig(t, text)
+	}
 	a := f.AddSite(t, netns.SiteOption{Hosts: 2})
-	a.Init(t, "--space", fmt.Sprintf("10.192.0.0/10,%v,%v", lans[0], lans[1]))
+	a.Init(t, "--space", "10.192.0.0/10,192.168.0.0/16")
+	// Without a word from the operator the LAN's route is refused: it could be a mistake, and a leak.
+	if out, err := a.Exec(t, a.F.Binary(), "--config", a.ConfigPath(), "up"); err == nil || !strings.Contains(out, "lies inside the ViNe space") {
+		t.Fatalf("vine up: %v\n%s", err, out)
+	}
+	declare(a)
 	a.Up(t)
-	b := enrol(t, f, netns.SiteOption{Hosts: 2})
+	b := f.AddSite(t, netns.SiteOption{Hosts: 2})
+	b.Join(t, a.Seed())
+	declare(b)
+	b.Up(t)
 	alias := b.Addr4(t, 1)
 	a.Vine(t, "vn", "create", "blue",
 		"--prefix", fmt.Sprintf("%v@%s,%v@%s", lans[0], a.Name, lans[1], b.Name),
