@@ -100,6 +100,9 @@ func (l *loop) problems(now time.Time) []string {
 	if l.diskError != nil {
 		list = append(list, "the state directory cannot be written: "+l.diskError.Error())
 	}
+	if l.book.broken != nil {
+		list = append(list, l.book.broken.Error())
+	}
 	if l.store.TrustStale(now) {
 		list = append(list, "no authority has signed a head lately: nobody new is trusted until one does")
 	}
@@ -170,8 +173,22 @@ func (a api) VRs(context.Context) ([]control.VR, error) {
 func (a api) Hosts(ctx context.Context) ([]control.Host, error) {
 	vns, err := a.VNs(ctx)
 	list := []control.Host{}
+	ledger := a.n.ledger.Load()
+	in := map[netip.Addr]bool{}
 	for _, vn := range vns {
-		list = append(list, vn.Hosts...)
+		for _, h := range vn.Hosts {
+			if known, ok := ledger.ByAddr(h.Addr); ok {
+				h.Name, h.MAC = known.Name, string(known.MAC)
+			}
+			in[h.Addr] = true
+			list = append(list, h)
+		}
+	}
+	e, _ := a.view().Enrolment(a.n.self.Router)
+	for _, h := range ledger.Hosts {
+		if !in[h.Addr] {
+			list = append(list, control.Host{Addr: h.Addr, Site: e.Site, VR: e.Name, Name: h.Name, MAC: string(h.MAC)})
+		}
 	}
 	return list, err
 }

@@ -87,6 +87,7 @@ func (l *loop) takeChanges(now time.Time) {
 func (l *loop) forget(now time.Time) {
 	l.store.Expire(now)
 	l.takeChanges(now)
+	l.book.tend(now)
 }
 
 // stored tells others of documents that are on disk, and has the tables compiled.
@@ -95,6 +96,7 @@ func (l *loop) stored(now time.Time, changes []tables.Change) {
 	l.publishDirectory()
 	l.wakeRequests(changes)
 	l.server.news(now)
+	l.book.tend(now)
 	l.due(now, chorePublish, publishAfter)
 	if l.author != nil {
 		l.due(now, choreAuthority, publishAfter)

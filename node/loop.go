@@ -32,6 +32,7 @@ type loop struct {
 	gossip  *replication
 	server  *admission // newcomers' conversations
 	author  *authority // nil on most VRs
+	book    *hostBook
 
 	streams map[transport.Stream]*stream
 	peers   map[tables.RouterID]*peer
@@ -135,6 +136,7 @@ func newLoop(n *Node, now time.Time, store *tables.Store) (*loop, error) {
 	l.backlog = newBacklog(l)
 	l.gossip = newReplication(l, now)
 	l.server = newAdmission(l)
+	l.book = newHostBook(l)
 	if n.self.authority != nil {
 		l.author = newAuthority(l)
 	}

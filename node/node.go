@@ -24,6 +24,7 @@ import (
 	"github.com/vine-mesh/vine/mesh/serfrpc"
 	"github.com/vine-mesh/vine/node/capture"
 	"github.com/vine-mesh/vine/node/forward"
+	"github.com/vine-mesh/vine/node/hosts"
 	"github.com/vine-mesh/vine/node/state"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/frame"
@@ -171,6 +172,7 @@ type Node struct {
 	// receiving is held by a receive lane for one batch.
 	receiving sync.Mutex
 	directory atomic.Pointer[directory]
+	ledger    atomic.Pointer[hosts.Ledger] // of the LAN, as on disk
 	held      held
 
 	counters

@@ -127,7 +127,8 @@ func (c *clerk) enrol(identity tables.PublicKey, request tables.Hash, name, site
 
 // given returns the router ID after the highest ever given (by marks, so also where the enrolment is
 // lost), the blocks of VRs, and what else is
-// better left alone: blocks of revoked VRs, which VNs may still name, and prefixes of VNs.
+// better left alone: blocks of revoked VRs, which VNs may still name, prefixes of VNs, and the
+// LANs' own subnets, where they are part of the ViNe space.
 func (c *clerk) given() (next tables.RouterID, used, avoid []netip.Prefix, err error) {
 	if next = c.v.NextRouter(); next == 0 {
 		return 0, nil, nil, errors.New("every router ID has been given: found a new federation")
@@ -142,6 +143,8 @@ func (c *clerk) given() (next tables.RouterID, used, avoid []netip.Prefix, err e
 			}
 		case tables.Fragment:
 			avoid = append(avoid, b.Prefixes...)
+		case tables.Site:
+			avoid = append(avoid, b.Subnets...)
 		}
 	}
 	return next, used, avoid, nil

@@ -28,8 +28,12 @@ func TestTables(t *testing.T) {
 			"east  tokyo  ops@tokyo.example?]0;gotcha?  -         -\n",
 		"vrs": "NAME   ROUTER  SITE  KIND  LINKED  BLOCKS  ENDPOINTS         EXPIRES     SOFTWARE\n" +
 			"tokyo  vr1     east  -     no      -       203.0.113.5:8463  2027-01-15  -\n",
-		"hosts": "ADDRESS      VN    SITE  VR\n" +
-			"10.192.0.10  blue  east  tokyo\n",
+		"hosts": "ADDRESS      VN    SITE  VR     NAME\n" +
+			"10.192.0.10  blue  east  tokyo  -\n",
+		"host list": "NAME  ADDRESS      MAC                VNS\n" +
+			"desk  10.192.0.10  02:00:5e:10:00:01  blue\n",
+		"host requests": "ID  NAME  MAC                FROM          VN    ASKED       STATE    ADDRESS\n" +
+			"3   lamp  02:00:5e:10:00:02  192.168.1.20  blue  2027-01-15  waiting  -\n",
 		"routes": "VN    PREFIX         VRS    VIA\n" +
 			"blue  10.192.0.0/24  tokyo  local\n" +
 			"blue  10.192.1.0/24  osaka  203.0.113.5:8463\n" +
@@ -64,7 +68,7 @@ func TestJSONIsOneDocument(t *testing.T) {
 		d := newDesk(t, vr)
 		for command, list := range map[string]string{
 			"status": "", "members": "members", "sites": "sites", "vrs": "vrs", "hosts": "hosts", "routes": "routes",
-			"links": "links", "queues": "", "paths osaka": "", "drain -q": "", "drain --undo -q": "", "pending": "pending", "vn list": "vns", "vn show blue": "", "reload": "",
+			"links": "links", "queues": "", "paths osaka": "", "drain -q": "", "drain --undo -q": "", "pending": "pending", "vn list": "vns", "host list": "lan_hosts", "host requests": "host_requests", "vn show blue": "", "reload": "",
 		} {
 			code, stdout, stderr := d.run(append(strings.Fields(command), "--json")...)
 			var got map[string]any
@@ -125,6 +129,8 @@ func TestRequests(t *testing.T) {
 		"vn restore blue 4":                  {policy.OpVNRestore, &policy.VNRestoreArgs{VN: "blue", Number: 4}},
 		"disable osaka":                      {policy.OpVRDisable, &policy.VRArgs{VR: "osaka"}},
 		"enable osaka":                       {policy.OpVREnable, &policy.VRArgs{VR: "osaka"}},
+		"host add lamp --vn blue":            {policy.OpVNJoin, &policy.VNHostsArgs{VN: "blue", Hosts: addrs("10.192.0.20")}},
+		"host approve 3":                     {policy.OpVNJoin, &policy.VNHostsArgs{VN: "blue", Hosts: addrs("10.192.0.20")}},
 		"vn join blue 10.192.0.1 10.192.0.2": {policy.OpVNJoin, &policy.VNHostsArgs{VN: "blue", Hosts: addrs("10.192.0.1", "10.192.0.2")}},
 		"vn leave blue 10.192.0.1":           {policy.OpVNLeave, &policy.VNHostsArgs{VN: "blue", Hosts: addrs("10.192.0.1")}},
 		"vn shutdown blue --yes":             {policy.OpVNShutdown, &policy.VNArgs{VN: "blue"}},

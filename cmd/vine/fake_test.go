@@ -30,6 +30,8 @@ type paperVR struct {
 	queueVR   bool            // it is one, and does not need any
 	emptying  []control.Drain // what Drained says, one after the other; the last one stays
 	drains    []bool          // what Drain was asked
+	hosts     []control.HostAsk
+	verdicts  []control.HostVerdict
 }
 
 var (
@@ -281,4 +283,46 @@ func (d desk) runContext(ctx context.Context, args ...string) (code int, stdout,
 		Stdout: &out, Stderr: &talk, Now: time.Now, Rand: rand.Reader,
 	})
 	return code, out.String(), talk.String()
+}
+
+func (p *paperVR) LANHosts(context.Context) ([]control.LANHost, error) {
+	return only(p, control.LANHost{Name: "desk", Addr: netip.MustParseAddr("10.192.0.10"), MAC: "02:00:5e:10:00:01", Added: time.Unix(1_800_000_000, 0), VNs: []string{"blue"}})
+}
+
+// AddHost gives every host the address 10.192.0.20, but one called taken.
+func (p *paperVR) AddHost(_ context.Context, ask control.HostAsk) (control.LANHost, error) {
+	if ask.Name == "taken" {
+		return control.LANHost{}, fmt.Errorf("%w: host taken exists already", control.ErrRefused)
+	}
+	p.hosts = append(p.hosts, ask)
+	h := control.LANHost{Name: ask.Name, Addr: netip.MustParseAddr("10.192.0.20"), MAC: ask.MAC, VNs: []string{}}
+	if ask.Addr.IsValid() {
+		h.Addr = ask.Addr
+	}
+	return h, nil
+}
+
+func (p *paperVR) RemoveHost(_ context.Context, name string) (control.LANHost, error) {
+	if name != "desk" {
+		return control.LANHost{}, fmt.Errorf("%w: host %q", control.ErrNotFound, name)
+	}
+	return control.LANHost{Name: "desk", Addr: netip.MustParseAddr("10.192.0.10"), VNs: []string{"blue"}}, nil
+}
+
+func (p *paperVR) HostRequests(context.Context) ([]control.HostRequest, error) {
+	return only(p, control.HostRequest{
+		ID: 3, MAC: "02:00:5e:10:00:02", Seen: netip.MustParseAddr("192.168.1.20"), Name: "lamp", VN: "blue", Asked: time.Unix(1_800_000_000, 0), State: "waiting",
+	})
+}
+
+func (p *paperVR) AnswerHost(_ context.Context, id uint64, v control.HostVerdict) (control.HostRequest, error) {
+	if id != 3 {
+		return control.HostRequest{}, fmt.Errorf("%w: request %d", control.ErrNotFound, id)
+	}
+	p.verdicts = append(p.verdicts, v)
+	r := control.HostRequest{ID: 3, Name: "lamp", VN: "blue", State: "denied", Reason: v.Reason}
+	if v.Approve {
+		r.State, r.Addr = "approved", netip.MustParseAddr("10.192.0.20")
+	}
+	return r, nil
 }

@@ -11,6 +11,7 @@ import (
 // A look is a command that asks the running VR for a list and prints it.
 type look[T any] struct {
 	name    string // of the command, and of the list in the JSON document
+	key     string // of the list in the JSON document, if it is not name
 	aliases []string
 	short   string
 	long    string
@@ -42,7 +43,11 @@ func (l look[T]) print(e *Env, ctx context.Context) error {
 		return err
 	}
 	if e.json {
-		return e.printJSON(document{l.name: list})
+		key := l.name
+		if l.key != "" {
+			key = l.key
+		}
+		return e.printJSON(document{key: list})
 	}
 	if len(list) == 0 {
 		e.say("%s", l.empty)

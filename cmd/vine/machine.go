@@ -68,7 +68,7 @@ func newMachine(c config.Config, space []netip.Prefix, log *slog.Logger) (*machi
 	var vns []string
 	all := false
 	for i, a := range c.Attachments {
-		lan := hostnet.Attachment{Interface: a.Interface}
+		lan := hostnet.Attachment{Interface: a.Interface, Subnets: a.Subnets}
 		if a.Device != "" {
 			lan.Table = tableBase + i
 			m.attach(a.Device, a.VNs, []int{i})

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,6 +13,19 @@ import (
 )
 
 func newVNPlanCommand(e *Env) *cobra.Command {
+	operations := vnOperations(e, true)
+	for _, c := range operations {
+		c.Short = "Plan: " + strings.ToLower(c.Short[:1]) + c.Short[1:]
+		c.Long = "Says what the operation would do, and changes nothing.\n\n" + c.Long
+		var examples []string
+		for line := range strings.Lines(c.Example) {
+			line = strings.Replace(strings.TrimRight(line, "\n"), "vine vn "+c.Name(), "vine vn plan "+c.Name(), 1)
+			if line = strings.TrimSuffix(line, " --yes"); strings.Contains(line, c.CommandPath()) && !slices.Contains(examples, line) {
+				examples = append(examples, line)
+			}
+		}
+		c.Example = strings.Join(examples, "\n")
+	}
 	return group(&cobra.Command{
 		Use:   "plan",
 		Short: "Say what an operation would change, and change nothing",
@@ -18,7 +33,7 @@ func newVNPlanCommand(e *Env) *cobra.Command {
 in its way, every prefix and host that comes or goes, and every pair of hosts that would reach each other and
 does not now, or the other way round. It changes nothing, and nobody but this VR hears of it.`,
 		Example: "  vine vn plan merge blue green\n  vine vn plan split blue --into green 10.192.1.11",
-	}, vnOperations(e, true)...)
+	}, operations...)
 }
 
 // pairsShown is how many pairs of hosts a plan prints; the JSON has more.

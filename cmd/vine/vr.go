@@ -14,8 +14,10 @@ import (
 
 	"github.com/vine-mesh/vine/mesh/serfrpc"
 	"github.com/vine-mesh/vine/node"
+	"github.com/vine-mesh/vine/node/capture/hostnet"
 	"github.com/vine-mesh/vine/node/config"
 	"github.com/vine-mesh/vine/node/control"
+	"github.com/vine-mesh/vine/node/hostpage"
 	"github.com/vine-mesh/vine/node/state"
 	"github.com/vine-mesh/vine/transport/secure/gcm"
 	"github.com/vine-mesh/vine/transport/underlay"
@@ -29,6 +31,7 @@ type vr struct {
 	RPC      net.Addr
 	machine  *machine                        // nil: nothing was set up
 	mapping  func(ctx context.Context) error // nil: the gateway is not asked
+	page     func(ctx context.Context) error // for hosts; nil: there is none
 }
 
 // A vrPlan says how to make a vr.
@@ -139,6 +142,13 @@ func newVR(p vrPlan) (made *vr, err error) {
 			return mapPorts(ctx, n, endpoint.Port(), n.Secret("port mapping"), p.Log)
 		}
 	}
+	if c.HostPage.Port() != 0 && m != nil && len(c.Attachments) > 0 {
+		page := hostpage.Config{At: c.HostPage, VR: n, Neighbour: hostnet.Neighbour, Log: p.Log}
+		for _, a := range c.Attachments {
+			page.Interfaces = append(page.Interfaces, a.Interface)
+		}
+		made.page = hostpage.New(page).Run
+	}
 	if o.SerfRPC != nil {
 		made.RPC = o.SerfRPC.Addr()
 	}
@@ -154,6 +164,9 @@ func (v *vr) run(ctx context.Context) error {
 	}
 	if v.mapping != nil {
 		beside = append(beside, v.mapping)
+	}
+	if v.page != nil {
+		beside = append(beside, v.page)
 	}
 	failed := make(chan error, len(beside))
 	for _, run := range beside {

@@ -46,6 +46,8 @@ type Config struct {
 	MTU         int // bytes
 	Attachments []Attachment
 
+	HostPage netip.AddrPort // port 0: off; without an address: every one of the LAN interfaces
+
 	RPC      netip.AddrPort // invalid: off
 	RPCToken string
 
@@ -66,6 +68,7 @@ type Attachment struct {
 	Interface string
 	VNs       []string // names; empty: all
 	Device    string   // its own TUN device; empty: the common one
+	Subnets   []netip.Prefix
 }
 
 // DefaultPath returns where the configuration file is looked for: /etc/vine/vine.toml for root,
@@ -185,6 +188,9 @@ func (raw *rawFile) check(where func(key string) string) (Config, error) {
 		}
 	}
 	c.Attachments = raw.attachments(bad)
+	if c.HostPage, err = parseHostPage(raw.HostPage.Listen); err != nil {
+		bad("host_page.listen", "%v", err)
+	}
 	if len(problems) > 0 {
 		return Config{}, errors.Join(problems...)
 	}
@@ -272,9 +278,32 @@ func (raw *rawFile) attachments(bad func(key, format string, args ...any)) []Att
 		if len(a.Device) > 15 {
 			bad("attachment.device", "%q has more than 15 bytes", a.Device)
 		}
-		list = append(list, Attachment{Interface: a.Interface, VNs: a.VNs, Device: a.Device})
+		at := Attachment{Interface: a.Interface, VNs: a.VNs, Device: a.Device}
+		for _, text := range a.Subnets {
+			p, err := netip.ParsePrefix(text)
+			if err != nil || p != p.Masked() || p.Addr().Is4In6() {
+				bad("attachment.subnets", "%q is not a prefix such as 192.168.1.0/24", text)
+			}
+			at.Subnets = append(at.Subnets, p)
+		}
+		list = append(list, at)
 	}
 	return list
+}
+
+// parseHostPage reads :PORT or ADDRESS:PORT; "" is port 0.
+func parseHostPage(text string) (netip.AddrPort, error) {
+	if text == "" {
+		return netip.AddrPort{}, nil
+	}
+	if rest, ok := strings.CutPrefix(text, ":"); ok {
+		if port, err := strconv.ParseUint(rest, 10, 16); err == nil && port > 0 {
+			return netip.AddrPortFrom(netip.Addr{}, uint16(port)), nil
+		}
+	} else if at, err := netip.ParseAddrPort(text); err == nil && at.Port() > 0 && !at.Addr().IsUnspecified() {
+		return at, nil
+	}
+	return netip.AddrPort{}, fmt.Errorf("%q is not :PORT or ADDRESS:PORT", text)
 }
 
 // ParseEndpoint reads ADDRESS or ADDRESS:PORT; without a port it is DefaultPort.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -49,6 +50,10 @@ func TestWrongFileNamesLineAndNearestKey(t *testing.T) {
 		{"endpoint that names a path", "[underlay]\nendpoints = [\"[100::1:2]:1\"]\n", []string{"line 2", "100::/64"}},
 		{"nine endpoints", "[underlay]\nendpoints = [" + strings.Repeat("\"192.0.2.1\",", 9) + "]\n", []string{"at most 8"}},
 		{"device name", "[capture]\ndevice = \"a-name-that-is-too-long\"\n", []string{"line 2", "15"}},
+		{"subnet of a LAN", "[[attachment]]\ninterface = \"eth1\"\nsubnets = [\"192.168.1.1/24\"]\n", []string{"192.168.1.0/24"}},
+		{"page for hosts", "[host_page]\nlisten = \"80\"\n", []string{"line 2", ":PORT"}},
+		{"page for hosts, everywhere", "[host_page]\nlisten = \"0.0.0.0:80\"\n", []string{"line 2", ":PORT"}},
+		{"page for hosts, port", "[host_page]\nlisten = \":0\"\n", []string{"line 2", ":PORT"}},
 		{"attachment twice", "[[attachment]]\ninterface = \"eth1\"\n[[attachment]]\ninterface = \"eth1\"\n", []string{"twice"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -118,4 +123,23 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		Parse(strings.NewReader(text))
 	})
+}
+
+func TestHostPageListen(t *testing.T) {
+	for text, want := range map[string]string{"": ":80", `""`: "", `":8080"`: ":8080", `"192.168.1.2:80"`: "192.168.1.2:80", `"[fd00::2]:80"`: "[fd00::2]:80"} {
+		file := ""
+		if text != "" {
+			file = "[host_page]\nlisten = " + text + "\n"
+		}
+		c, err := Parse(strings.NewReader(file))
+		got := ""
+		if at := c.HostPage; at.Addr().IsValid() {
+			got = at.String()
+		} else if at.Port() != 0 {
+			got = ":" + strconv.Itoa(int(at.Port()))
+		}
+		if err != nil || got != want {
+			t.Errorf("%s: %q, %v, want %q", text, got, err, want)
+		}
+	}
 }

@@ -9,6 +9,7 @@ type rawFile struct {
 	Underlay   rawUnderlay     `toml:"underlay" doc:"How this VR meets the Internet."`
 	Capture    rawCapture      `toml:"capture" doc:"How packets of the LAN reach this VR."`
 	Attachment []rawAttachment `toml:"attachment" doc:"LAN interfaces that this VR serves. Without any, one attachment serves every VN."`
+	HostPage   rawHostPage     `toml:"host_page" doc:"The page for hosts, which only they can reach: curl http://GATEWAY/"`
 	Queue      rawQueue        `toml:"queue" doc:"Queue-VRs: relays for sites that can only dial out."`
 	Gossip     rawGossip       `toml:"gossip" doc:"Membership and the stock serf command."`
 	Authority  rawAuthority    `toml:"authority" doc:"Used only on the VR that holds the authority key."`
@@ -43,9 +44,14 @@ type rawCapture struct {
 	MTU    int    `toml:"mtu" doc:"Largest packet taken from the LAN, bytes. 1280 always passes; 1400 leaves room for the outer headers on a 1500-byte underlay." def:"1400"`
 }
 
+type rawHostPage struct {
+	Listen string `toml:"listen" doc:"Port of the page on the LAN interfaces of the attachments, as :PORT, or ADDRESS:PORT for one address there. A port that is taken is tried again. Empty: no page." def:"\":80\""`
+}
+
 type rawAttachment struct {
 	Interface string   `toml:"interface" doc:"LAN interface, such as eth1." def:"\"\""`
 	VNs       []string `toml:"vns" doc:"Names of the VNs served here. Empty: all." def:"[]"`
+	Subnets   []string `toml:"subnets" doc:"Networks of this LAN that lie inside the ViNe space, because its hosts are members of VNs by the addresses that they have anyway. Only with tun and tap." def:"[]"`
 	Device    string   `toml:"device" doc:"A device of its own, needed where one local address is in two VNs: the name for tun and tap. Empty: the common one." def:"\"\""`
 }
 

@@ -173,6 +173,11 @@ func read[T any](ctx context.Context, c *Client, path, name string, wait time.Du
 
 // do makes one call. wait is how long the VR was asked to take.
 func (c *Client) do(ctx context.Context, method, path string, body []byte, wait time.Duration, into any) error {
+	return c.doAs(ctx, method, path, typeEnvelope, body, wait, into)
+}
+
+// doAs is do with a body of another type.
+func (c *Client) doAs(ctx context.Context, method, path, media string, body []byte, wait time.Duration, into any) error {
 	patient, cancel := context.WithTimeout(ctx, wait+answerPatience)
 	defer cancel()
 	r, err := http.NewRequestWithContext(patient, method, "http://"+host+path, bytes.NewReader(body))
@@ -181,7 +186,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, wait 
 	}
 	r.Header.Set("Accept", typeJSON+", "+typeProblem)
 	if body != nil {
-		r.Header.Set("Content-Type", typeEnvelope)
+		r.Header.Set("Content-Type", media)
 	}
 	response, err := c.http.Do(r)
 	if err != nil {

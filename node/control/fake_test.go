@@ -197,3 +197,32 @@ func (r *router) Reload(context.Context) error {
 }
 
 var errBroken = errors.New("the disk is on fire")
+
+func (r *router) LANHosts(context.Context) ([]control.LANHost, error) {
+	return []control.LANHost{{Name: "desk", Addr: netip.MustParseAddr("10.192.7.9"), MAC: "02:00:5e:10:00:01", VNs: []string{"blue"}}}, r.fail
+}
+
+func (r *router) AddHost(_ context.Context, ask control.HostAsk) (control.LANHost, error) {
+	if ask.Name == "taken" {
+		return control.LANHost{}, fmt.Errorf("%w: it is taken", control.ErrRefused)
+	}
+	return control.LANHost{Name: ask.Name, Addr: ask.Addr, MAC: ask.MAC, VNs: []string{}}, r.fail
+}
+
+func (r *router) RemoveHost(_ context.Context, name string) (control.LANHost, error) {
+	if name == "nobody" {
+		return control.LANHost{}, fmt.Errorf("%w: host %q", control.ErrNotFound, name)
+	}
+	return control.LANHost{Name: name, VNs: []string{}}, r.fail
+}
+
+func (r *router) HostRequests(context.Context) ([]control.HostRequest, error) {
+	return []control.HostRequest{{ID: 3, Name: "lamp", VN: "blue", Seen: netip.MustParseAddr("192.168.1.20"), State: "waiting"}}, r.fail
+}
+
+func (r *router) AnswerHost(_ context.Context, id uint64, v control.HostVerdict) (control.HostRequest, error) {
+	if id != 3 {
+		return control.HostRequest{}, fmt.Errorf("%w: request %d", control.ErrNotFound, id)
+	}
+	return control.HostRequest{ID: id, Name: v.Name, Addr: v.Addr, Reason: v.Reason, State: fmt.Sprint(v.Approve)}, r.fail
+}

@@ -59,6 +59,8 @@ type Router interface {
 	Request(ctx context.Context, id tables.Hash, wait time.Duration) (Request, error)
 	// Reload reads the configuration again and applies what can change; on an error nothing has changed.
 	Reload(ctx context.Context) error
+
+	LANHosts
 }
 
 // Status describes the VR itself.
@@ -147,6 +149,10 @@ type Host struct {
 	VN   string     `json:"vn"`
 	Site string     `json:"site"`
 	VR   string     `json:"vr"` // that delivers to it; empty if none does
+	// Name and MAC are what this VR's own list of hosts has; empty for hosts of other VRs. A host of the list that is
+	// in no VN has an empty VN.
+	Name string `json:"name"`
+	MAC  string `json:"mac"`
 }
 
 // A VN is one virtual network.

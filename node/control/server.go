@@ -170,6 +170,9 @@ func routes(r Router) http.Handler {
 	}
 	mux.Handle(pathDrain, resource{http.MethodGet: get("drain", r.Drained), http.MethodPost: drain(true), http.MethodDelete: drain(false)})
 	vnRoutes(mux, r)
+	for path, res := range lanHostRoutes(r) {
+		mux.Handle(path, res)
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, q *http.Request) {
 		writeProblem(w, plain(http.StatusNotFound, "there is nothing at %.256q", q.URL.Path))
 	})

@@ -2,7 +2,12 @@
 
 package hostnet
 
-import "errors"
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/vine-mesh/vine/node/hosts"
+)
 
 var errNotLinux = errors.New("set up the host network: only Linux is supported; use the user-space capture")
 
@@ -26,5 +31,8 @@ func (h Host) Apply() error { return errNotLinux }
 
 // Remove fails: only Linux is supported.
 func (h Host) Remove() error { return errNotLinux }
+
+// Neighbour fails: only Linux is supported.
+func Neighbour(string, netip.Addr) (hosts.MAC, error) { return "", errNotLinux }
 
 func isReadOnly(error) bool { return false }

@@ -34,6 +34,10 @@ type Attachment struct {
 	// no two attachments may have blocks that overlap.
 	Blocks []netip.Prefix
 
+	// Subnets are networks of the LAN itself that lie inside the ViNe space, since its hosts are members by the
+	// addresses that they have anyway. The machine may have routes to them on Interface.
+	Subnets []netip.Prefix
+
 	// Gateways are addresses, inside Blocks, that the router itself has on the interface, for hosts
 	// that have no other network in common with it. Usually empty.
 	Gateways []netip.Addr

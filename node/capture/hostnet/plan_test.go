@@ -183,7 +183,4 @@ func TestHostCommands(t *testing.T) {
 			t.Errorf("HostSetup(%s, %s): %v, want %q", c.addr, c.gateway, err, c.want)
 		}
 	}
-	if got := quote("eth0;reboot"); got != "'eth0;reboot'" {
-		t.Errorf("quote = %s", got)
-	}
 }

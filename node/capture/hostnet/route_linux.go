@@ -191,7 +191,8 @@ func (k *kernel) inspectOwn(plan Plan, ours state) error {
 }
 
 // belongs reports whether a route inside the ViNe space may be there: it is ours, or it leads to
-// hosts of an attachment on that attachment's interface (the machine has an address there).
+// hosts of an attachment on that attachment's interface (the machine has an address there), in a block that is delivered there
+// or in a subnet that the plan says to be the LAN's own.
 func (k *kernel) belongs(r netlink.Route, plan Plan, ours state) bool {
 	if r.Type != unix.RTN_UNICAST {
 		return true // it forwards nothing
@@ -213,7 +214,7 @@ func (k *kernel) belongs(r netlink.Route, plan Plan, ours state) bool {
 		return true // the kernel's own route to an address of ours
 	}
 	return r.Gw == nil && slices.ContainsFunc(plan.Attachments, func(a Attachment) bool {
-		return a.Interface == name && slices.ContainsFunc(a.Blocks, func(b netip.Prefix) bool {
+		return a.Interface == name && slices.ContainsFunc(slices.Concat(a.Blocks, a.Subnets), func(b netip.Prefix) bool {
 			return b.Overlaps(prefix(r)) && b.Bits() <= prefix(r).Bits()
 		})
 	})

@@ -1,0 +1,29 @@
+package policy
+
+import (
+	"slices"
+	"time"
+
+	"github.com/vine-mesh/vine/tables"
+)
+
+// MayJoin reports whether a vn.join of user for hosts of a site would be let through by the rights of the user and
+// the site's consent. A VR asks it before it takes a host's request as cleared: so "by itself" means no more than
+// that somebody who may has given the VR's identity a grant for its site. The authority decides all the same.
+func MayJoin(v *tables.View, now time.Time, user tables.PublicKey, vn, site string) bool {
+	header, ok := v.VNByName(vn)
+	if !ok || header.State != tables.VNActive {
+		return false
+	}
+	d, err := loadDraft(v, header)
+	if err != nil {
+		return false // parts of it are missing here: the authority may have them, but nobody has to guess
+	}
+	c := &clerk{now: now, v: v, r: tables.Request{User: user}}
+	sites := []string{site}
+	if !c.may(OpVNJoin, subject{vn: vn, sites: sites, entering: !slices.Contains(d.sites(), site)}) {
+		return false
+	}
+	_, ok = c.consent(sites)
+	return ok
+}
