@@ -249,12 +249,16 @@ const (
 	seenOther = "in use by another machine"
 )
 
+// seenTries, 50 ms apart, are longer than the second after which the kernel asks again: it may have begun to ask, in vain, just
+// before the host got its address.
+const seenTries = 25
+
 // seen reports who uses an address: it has the kernel ask on the LAN, and waits for the answer a moment.
 func (p *Page) seen(ctx context.Context, v *visit, addr netip.Addr) string {
 	if addr == v.from {
 		return seenHere
 	}
-	for try := range 8 {
+	for try := range seenTries {
 		mac, err := p.Neighbour(v.door.iface, addr)
 		switch {
 		case err == nil && mac == v.mac:
