@@ -26,6 +26,7 @@ type paperVR struct {
 	outcome   control.Request
 	submitErr error
 	empty     bool
+	events    *control.Events
 	stuck     bool            // no request ever has an outcome
 	queueVR   bool            // it is one, and does not need any
 	emptying  []control.Drain // what Drained says, one after the other; the last one stays
@@ -192,6 +193,19 @@ func (p *paperVR) Request(ctx context.Context, id tables.Hash, wait time.Duratio
 }
 
 func (p *paperVR) Reload(context.Context) error { return nil }
+
+func (p *paperVR) Metrics(context.Context) ([]control.Metric, error) {
+	return only(p,
+		control.Metric{Name: "vine_drops_total", Help: "Packets dropped.", Type: control.Counter, Labels: map[string]string{"reason": "no-route"}, Value: 2},
+		control.Metric{Name: "vine_links", Help: "Links.", Type: control.Gauge, Labels: map[string]string{}, Value: 12_000_000})
+}
+
+func (p *paperVR) Watch(ctx context.Context, after string, f func(control.Event) error) error {
+	if p.events == nil {
+		return fmt.Errorf("%w: no events", control.ErrRefused)
+	}
+	return p.events.Watch(ctx, after, f)
+}
 
 var _ control.Router = (*paperVR)(nil)
 

@@ -22,6 +22,7 @@ type router struct {
 	reloadErr error
 	fail      error // of every list
 	done      chan struct{}
+	events    *control.Events
 	waiting   chan struct{} // closed when a call begins to wait; may be nil
 }
 
@@ -155,6 +156,21 @@ func (r *router) Reload(context.Context) error {
 	defer r.mu.Unlock()
 	r.reloads++
 	return r.reloadErr
+}
+
+func (r *router) Metrics(context.Context) ([]control.Metric, error) {
+	return []control.Metric{
+		{Name: "vine_drops_total", Help: "Packets dropped.", Type: control.Counter, Labels: map[string]string{"reason": "no-route"}, Value: 2},
+		{Name: "vine_drops_total", Help: "Packets dropped.", Type: control.Counter, Labels: map[string]string{"reason": "odd \"\\\n"}, Value: 1e12},
+		{Name: "vine_links", Help: "Links.", Type: control.Gauge, Labels: map[string]string{}, Value: 0.5},
+	}, r.fail
+}
+
+func (r *router) Watch(ctx context.Context, after string, f func(control.Event) error) error {
+	if r.events == nil {
+		return errBroken
+	}
+	return r.events.Watch(ctx, after, f)
 }
 
 var errBroken = errors.New("the disk is on fire")
