@@ -176,9 +176,14 @@ func (e *Events) from(n uint64) (batch []Event, woken <-chan struct{}, ok bool) 
 }
 
 // streams bounds the streams of events of one listener.
-type streams struct{ free chan struct{} }
+type streams struct {
+	free     chan struct{}
+	patience time.Duration // how long the client may take to receive one event
+}
 
-func newStreams() *streams { return &streams{make(chan struct{}, streamsMax)} }
+func newStreams(patience time.Duration) *streams {
+	return &streams{make(chan struct{}, streamsMax), patience}
+}
 
 // events answers GET events, with Last-Event-ID if the client was here before.
 func events(s *streams, router Router, w http.ResponseWriter, r *http.Request) error {
@@ -200,7 +205,7 @@ func events(s *streams, router Router, w http.ResponseWriter, r *http.Request) e
 	// The body, which there should be none of, was read; what the client sends from now on is not waited for.
 	c.SetReadDeadline(time.Time{})
 	send := func(text []byte) error {
-		if err := c.SetWriteDeadline(time.Now().Add(eventPatience)); err != nil {
+		if err := c.SetWriteDeadline(time.Now().Add(s.patience)); err != nil {
 			return err
 		}
 		if _, err := w.Write(text); err != nil {

@@ -36,6 +36,7 @@ func (r *router) Status(context.Context) (control.Status, error) {
 		Space:  []netip.Prefix{netip.MustParsePrefix("10.192.0.0/10")},
 		Blocks: []netip.Prefix{netip.MustParsePrefix("10.192.7.0/24")}, Endpoints: []netip.AddrPort{endpoint},
 		Started: time.Date(2026, 11, 23, 6, 0, 0, 0, time.UTC), Members: 3, Problems: []string{},
+		Streams: []string{}, PortMappings: []netip.AddrPort{}, Queues: []string{},
 		Packets: control.Packets{Sent: 12, Drops: map[string]uint64{"no-route": 2}},
 	}, r.fail
 }
@@ -47,7 +48,7 @@ func (r *router) Members(context.Context) ([]control.Member, error) {
 func (r *router) Sites(context.Context) ([]control.Site, error) { return nil, r.fail }
 
 func (r *router) VRs(context.Context) ([]control.VR, error) {
-	return []control.VR{{Router: 7, Name: "tokyo", Expires: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)}}, r.fail
+	return []control.VR{{Router: 7, Name: "tokyo", Blocks: []netip.Prefix{}, Endpoints: []netip.AddrPort{}, Expires: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)}}, r.fail
 }
 
 func (r *router) Hosts(context.Context) ([]control.Host, error) {
@@ -55,22 +56,25 @@ func (r *router) Hosts(context.Context) ([]control.Host, error) {
 }
 
 func (r *router) VNs(context.Context) ([]control.VN, error) {
-	return []control.VN{{ID: 1, Name: "blue"}}, r.fail
+	return []control.VN{{ID: 1, Name: "blue", Sets: []control.Set{}, Hosts: []control.Host{}}}, r.fail
 }
 
 func (r *router) VN(_ context.Context, name string) (control.VN, error) {
+	if name == "vn1" {
+		name = "blue"
+	}
 	if name != "blue" && name != "odd/na me" {
 		return control.VN{}, fmt.Errorf("VN %q: %w", name, control.ErrNotFound)
 	}
-	return control.VN{ID: 1, Name: name}, nil
+	return control.VN{ID: 1, Name: name, Sets: []control.Set{}, Hosts: []control.Host{}}, nil
 }
 
 func (r *router) Routes(context.Context) ([]control.Route, error) {
-	return []control.Route{{VN: "blue", Prefix: netip.MustParsePrefix("10.192.8.0/24"), Endpoint: &endpoint}, {VN: "blue"}}, r.fail
+	return []control.Route{{VN: "blue", Prefix: netip.MustParsePrefix("10.192.8.0/24"), VRs: []string{}, Endpoint: &endpoint}, {VN: "blue", VRs: []string{}}}, r.fail
 }
 
 func (r *router) Links(context.Context) ([]control.Link, error) {
-	return []control.Link{{Peer: "osaka", RTT: 0.0125}}, r.fail
+	return []control.Link{{Peer: "osaka", RTT: 0.0125, Channels: []string{}}}, r.fail
 }
 
 func (r *router) Queues(context.Context) (control.Queues, error) {
@@ -91,7 +95,7 @@ func (r *router) Paths(_ context.Context, from, to string) (control.Paths, error
 		return control.Paths{}, fmt.Errorf("%w: ask at %s", control.ErrElsewhere, from)
 	}
 	return control.Paths{
-		Ends: []control.End{{Peer: from, Self: true}, {Peer: to}}, State: "up",
+		Ends: []control.End{{Peer: from, Self: true, Queues: []string{}}, {Peer: to, Queues: []string{}}}, State: "up",
 		Paths: []control.Path{{Kind: "direct", Endpoint: &endpoint, InUse: true, Heard: 1.5}, {Kind: "relayed", Via: "osaka", Heard: -1}},
 	}, r.fail
 }

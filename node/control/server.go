@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,7 +54,7 @@ const (
 // The contexts of the Router's calls end with ctx, so that a wait for an outcome does not hold the VR
 // up; a call that goes on for a second after that is left to itself, and its answer is lost.
 func Serve(ctx context.Context, l net.Listener, r Router, log *slog.Logger) error {
-	return serve(ctx, l, newServer(onSocket(r), log, usualTimes))
+	return serve(ctx, netutil.LimitListener(l, connectionsMax), newServer(onSocket(r), log, usualTimes))
 }
 
 // An entrance is how callers come in: under which host names, and what the VR is to each of them.
@@ -68,13 +69,13 @@ func onSocket(r Router) entrance {
 }
 
 // times are the patience with slow clients, which tests shorten.
-type times struct{ header, read, idle time.Duration }
+type times struct{ header, read, idle, event time.Duration }
 
-var usualTimes = times{headerPatience, readPatience, idlePatience}
+var usualTimes = times{headerPatience, readPatience, idlePatience, eventPatience}
 
 func newServer(e entrance, log *slog.Logger, t times) *http.Server {
 	return &http.Server{
-		Handler:           guard(routes(e.router), e, log),
+		Handler:           guard(routes(e.router, newStreams(t.event)), e, log),
 		ReadHeaderTimeout: t.header,
 		ReadTimeout:       t.read,
 		WriteTimeout:      t.read + WaitMax + answerPatience,
@@ -87,7 +88,7 @@ func newServer(e entrance, log *slog.Logger, t times) *http.Server {
 func serve(ctx context.Context, l net.Listener, s *http.Server) error {
 	s.BaseContext = func(net.Listener) context.Context { return ctx }
 	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(netutil.LimitListener(l, connectionsMax)) }()
+	go func() { ended <- s.Serve(l) }()
 	select {
 	case err := <-ended:
 		s.Close()
@@ -139,6 +140,10 @@ func (res resource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, bodyBytesMax)
+	if err := route.check(r); err != nil {
+		writeProblem(w, problemOf(err))
+		return
+	}
 	if route.stream != nil {
 		if err := route.stream(res.streams, router, w, r); err != nil {
 			writeProblem(w, problemOf(err))
@@ -155,8 +160,29 @@ func (res resource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	writeAnswer(w, r, status, document)
 }
 
+// check refuses what the route has no use for: it was meant for something else.
+func (rt route) check(r *http.Request) error {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return plain(http.StatusBadRequest, "the query cannot be read: %v", err)
+	}
+	for name, values := range q {
+		i := slices.IndexFunc(rt.query, func(p parameter) bool { return p.name == name })
+		switch {
+		case i < 0:
+			return plain(http.StatusBadRequest, "%s takes no parameter %.32q", r.URL.Path, name)
+		case len(values) > 1:
+			return plain(http.StatusBadRequest, "the parameter %q stands %d times", name, len(values))
+		}
+	}
+	if !rt.body {
+		return noBody(r)
+	}
+	return nil
+}
+
 // routes serves the table. router gives the VR as the caller of a request may use it.
-func routes(router func(*http.Request) (Router, error)) http.Handler {
+func routes(router func(*http.Request) (Router, error), shared *streams) http.Handler {
 	byPath := map[string]map[string]route{}
 	for _, r := range table() {
 		if byPath[r.path] == nil {
@@ -165,7 +191,6 @@ func routes(router func(*http.Request) (Router, error)) http.Handler {
 		byPath[r.path][r.method] = r
 	}
 	mux := http.NewServeMux()
-	shared := newStreams()
 	for path, routes := range byPath {
 		mux.Handle(path, resource{routes, router, shared})
 	}

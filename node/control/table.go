@@ -88,17 +88,10 @@ func one[T any](path, name, summary string, f func(Router, *http.Request) (T, er
 	}
 }
 
-// do is a route that changes the VR itself. It takes no body.
+// do is a route that changes the VR itself.
 func do[T any](method, path, name, summary string, f func(Router, *http.Request) (T, error)) route {
 	r := one(path, name, summary, f)
-	inner := r.call
 	r.method = method
-	r.call = func(router Router, r *http.Request) (int, any, error) {
-		if err := noBody(r); err != nil {
-			return 0, nil, err
-		}
-		return inner(router, r)
-	}
 	return r
 }
 

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"github.com/vine-mesh/vine/tables"
 )
 
@@ -106,7 +108,8 @@ func fresh(key ed25519.PrivateKey) func() (*tls.Certificate, error) {
 // rights. Without such a key the handshake fails, and nothing else is answered; a caller whose rights end
 // meanwhile is refused at its next call. names are names of this machine beside its addresses.
 func ServeTLS(ctx context.Context, l net.Listener, gate Gate, identity ed25519.PrivateKey, names []string, log *slog.Logger) error {
-	return serve(ctx, tls.NewListener(l, serverTLS(gate, identity)), newServer(onNetwork(gate, names), log, usualTimes))
+	limited := netutil.LimitListener(l, connectionsMax) // beneath TLS, for the server has to see that it is TLS
+	return serve(ctx, tls.NewListener(limited, serverTLS(gate, identity)), newServer(onNetwork(gate, names), log, usualTimes))
 }
 
 func serverTLS(gate Gate, identity ed25519.PrivateKey) *tls.Config {
