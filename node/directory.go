@@ -90,7 +90,7 @@ func (l *loop) publishDirectory() {
 			d.links[id] = p.endpoint
 		}
 	}
-	l.n.directory.Store(d)
+	l.n.tellLinks(l.n.directory.Swap(d), d)
 }
 
 // newGossip makes the VR's gossip. What it hears comes to the control loop as hints; when that
@@ -103,8 +103,9 @@ func newGossip(n *Node) (*gossip.Gossip, error) {
 			n.busy.Add(1)
 		}
 	}
-	member := func(ev func(id tables.RouterID) mesh.Event) func(tables.RouterID) {
+	member := func(state string, ev func(id tables.RouterID) mesh.Event) func(tables.RouterID) {
 		return func(id tables.RouterID) {
+			n.tellMember(id, state)
 			hint(func(now time.Time, l *loop) { l.gossip.tell(now, ev(id)) })
 		}
 	}
@@ -121,9 +122,9 @@ func newGossip(n *Node) (*gossip.Gossip, error) {
 		Rumours:     n.rumours,
 		Log:         n.log,
 		Events: gossip.Events{
-			Up:     member(func(id tables.RouterID) mesh.Event { return mesh.MemberUp{Peer: id} }),
-			Failed: member(func(id tables.RouterID) mesh.Event { return mesh.MemberDown{Peer: id} }),
-			Left:   member(func(id tables.RouterID) mesh.Event { return mesh.MemberDown{Peer: id} }),
+			Up:     member("alive", func(id tables.RouterID) mesh.Event { return mesh.MemberUp{Peer: id} }),
+			Failed: member("failed", func(id tables.RouterID) mesh.Event { return mesh.MemberDown{Peer: id} }),
+			Left:   member("left", func(id tables.RouterID) mesh.Event { return mesh.MemberDown{Peer: id} }),
 			Root: func(from tables.RouterID, root [gossip.RootLen]byte) {
 				hint(func(now time.Time, l *loop) { l.gossip.tell(now, mesh.RootHeard{Peer: from, Root: root}) })
 			},

@@ -95,6 +95,7 @@ func (l *loop) stored(now time.Time, changes []tables.Change) {
 	l.gossip.changed(now, changes)
 	l.publishDirectory()
 	l.wakeRequests(changes)
+	l.tellChanges(now, changes)
 	l.server.news(now)
 	l.book.tend(now)
 	l.due(now, chorePublish, publishAfter)

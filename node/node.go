@@ -23,6 +23,7 @@ import (
 	"github.com/vine-mesh/vine/mesh/gossip"
 	"github.com/vine-mesh/vine/mesh/serfrpc"
 	"github.com/vine-mesh/vine/node/capture"
+	"github.com/vine-mesh/vine/node/control"
 	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/node/hosts"
 	"github.com/vine-mesh/vine/node/state"
@@ -50,6 +51,8 @@ type Options struct {
 	Attachments []Attachment // none: a VR without hosts, which still gossips and admits
 	Settings    Settings
 	Control     net.Listener  // the management API; nil: none
+	Remote      net.Listener  // the same over the network, by TLS; nil: none
+	RemoteNames []string      // names of this machine that callers of Remote may use
 	SerfRPC     net.Listener  // for the stock serf command; nil: none
 	SerfLogs    *serfrpc.Ring // feeds "serf monitor"; nil: nothing
 	SerfToken   string        // what serf must give as -rpc-auth; empty: nothing
@@ -173,6 +176,7 @@ type Node struct {
 	receiving sync.Mutex
 	directory atomic.Pointer[directory]
 	ledger    atomic.Pointer[hosts.Ledger] // of the LAN, as on disk
+	events    *control.Events
 	held      held
 
 	counters
@@ -239,6 +243,7 @@ func New(o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.events = control.NewEvents(n.self.boot)
 	if n.gate, err = secure.NewGate(n.self.static.Public(), now, o.Rand); err != nil {
 		return nil, err
 	}
@@ -389,6 +394,9 @@ func (n *Node) Secret(purpose string) []byte {
 
 // Router returns the VR's router ID and name.
 func (n *Node) Router() (tables.RouterID, string) { return n.self.Router, n.self.Name }
+
+// Identity returns the VR's identity: its certificate is of this key.
+func (n *Node) Identity() tables.PublicKey { return tables.PublicOf(n.self.identity) }
 
 // load reads the keys and the documents, and counts the boot.
 func (n *Node) load(now time.Time) (*tables.Store, error) {

@@ -15,6 +15,11 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group) {
 	if n.options.Control != nil {
 		g.Go(func() error { return control.Serve(ctx, n.options.Control, api{n}, n.log) })
 	}
+	if n.options.Remote != nil {
+		g.Go(func() error {
+			return control.ServeTLS(ctx, n.options.Remote, api{n}, n.self.identity, n.options.RemoteNames, n.log)
+		})
+	}
 	if n.options.SerfRPC != nil {
 		server := &serfrpc.Server{
 			Serf: n.gossip.RPC(), Listener: n.options.SerfRPC, Token: n.options.SerfToken,

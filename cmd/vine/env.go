@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,10 +25,12 @@ type Env struct {
 
 	// The global flags.
 	config, socket       string
+	api, as              string
 	json, quiet, verbose bool
 
-	begun   bool // the command itself runs: its arguments are of the right number and type
-	printed bool // a JSON document is on Stdout
+	ctx     context.Context // of the command
+	begun   bool            // the command itself runs: its arguments are of the right number and type
+	printed bool            // a JSON document is on Stdout
 }
 
 // configPath returns where the configuration file is and whether the user said so.
@@ -74,13 +77,39 @@ func (e *Env) socketPath() (string, error) {
 	return c.Control, err
 }
 
-// client returns a client of the running VR.
-func (e *Env) client() (*control.Client, error) {
-	path, err := e.socketPath()
-	if err != nil {
-		return nil, err
+// client returns a client of the VR: the one at --api, else the one that runs here.
+func (e *Env) client() (*control.Client, error) { return e.clientOf(nil) }
+
+// clientOf is client for a user whose key is known already. A key that --as names counts before it.
+func (e *Env) clientOf(user ed25519.PrivateKey) (*control.Client, error) {
+	address := e.api
+	if address == "" && e.socket == "" {
+		address = os.Getenv("VINE_API")
 	}
-	return control.NewClient(path), nil
+	if address == "" {
+		if e.as != "" {
+			return nil, usage("--as names a key for --api; on the socket of this machine none is needed")
+		}
+		path, err := e.socketPath()
+		if err != nil {
+			return nil, err
+		}
+		return control.NewClient(path), nil
+	}
+	if e.socket != "" {
+		return nil, usage("--api and --socket name two VRs; say which one")
+	}
+	if user == nil || e.as != "" {
+		var err error
+		if user, err = e.userKey(e.ctx, e.as); err != nil {
+			return nil, err
+		}
+	}
+	c, err := control.NewRemote(address, user)
+	if err != nil {
+		return nil, usage("%w", err)
+	}
+	return c, nil
 }
 
 // say tells the user something, unless he wants quiet.

@@ -117,7 +117,7 @@ func codeOf(err error) exit {
 		return exitUsage
 	case errors.Is(err, control.ErrNotFound):
 		return exitNotFound
-	case errors.Is(err, control.ErrRefused), errors.Is(err, node.ErrRefused), errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, control.ErrRefused), errors.Is(err, control.ErrForbidden), errors.Is(err, node.ErrRefused), errors.Is(err, fs.ErrPermission):
 		return exitNotPermitted
 	case errors.Is(err, control.ErrUnreachable):
 		return exitUnreachable

@@ -26,6 +26,7 @@ type paperVR struct {
 	outcome   control.Request
 	submitErr error
 	empty     bool
+	events    *control.Events
 	stuck     bool            // no request ever has an outcome
 	queueVR   bool            // it is one, and does not need any
 	emptying  []control.Drain // what Drained says, one after the other; the last one stays
@@ -88,12 +89,26 @@ func (p *paperVR) VNLog(_ context.Context, name string) ([]control.Entry, error)
 	if name != "blue" {
 		return nil, fmt.Errorf("VN %q: %w", name, control.ErrNotFound)
 	}
-	return []control.Entry{
+	list := []control.Entry{
 		{Number: 1, Version: 1, Time: time.Unix(1_800_000_000, 0).UTC(), Op: "vn.create", User: "ann\x1b[2J", Request: strings.Repeat("0", 64), State: "active", Seal: "encrypt",
 			Changes: control.Changes{Joined: []netip.Addr{netip.MustParseAddr("10.192.0.10")}, Gained: []control.Set{{VRs: []string{"tokyo"}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.192.0.0/24")}}}}},
 		{Number: 2, Version: 1, Time: time.Unix(1_800_000_060, 0).UTC(), Op: "vn.join", User: "ann", State: "active", Seal: "encrypt",
 			Changes: control.Changes{Joined: []netip.Addr{netip.MustParseAddr("10.192.0.11")}}},
-	}, nil
+	}
+	for i := range list {
+		fillChanges(&list[i].Changes)
+	}
+	return list, nil
+}
+
+// fillChanges makes empty lists of those that are missing, as a VR does.
+func fillChanges(c *control.Changes) {
+	c.Joined, c.Left = append([]netip.Addr{}, c.Joined...), append([]netip.Addr{}, c.Left...)
+	c.Gained, c.Lost = append([]control.Set{}, c.Gained...), append([]control.Set{}, c.Lost...)
+	for i := range c.Gained {
+		c.Gained[i].Disabled = []netip.Prefix{}
+	}
+	c.Switched = append([]netip.Prefix{}, c.Switched...)
 }
 
 func (p *paperVR) VNAt(_ context.Context, name string, number uint64) (control.VNState, error) {
@@ -102,7 +117,8 @@ func (p *paperVR) VNAt(_ context.Context, name string, number uint64) (control.V
 	}
 	s := control.VNState{
 		Name: "blue", Entry: number, State: "active", Seal: "encrypt", Hosts: []netip.Addr{netip.MustParseAddr("10.192.0.10")},
-		Sets: []control.Set{{VRs: []string{"tokyo"}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.192.0.0/24")}}},
+		Sets:     []control.Set{{VRs: []string{"tokyo"}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.192.0.0/24")}, Disabled: []netip.Prefix{}}},
+		Disabled: []netip.Prefix{},
 	}
 	if number == 2 {
 		s.Hosts = append(s.Hosts, netip.MustParseAddr("10.192.0.11"))
@@ -114,10 +130,15 @@ func (p *paperVR) Plan(_ context.Context, envelope []byte) (control.Plan, error)
 	if string(envelope) == "bad" {
 		return control.Plan{}, fmt.Errorf("%w: malformed document", control.ErrRefused)
 	}
-	before, after := control.VNState{Name: "blue", State: "active", Seal: "auth"}, control.VNState{Name: "blue", State: "active", Seal: "encrypt"}
+	before := control.VNState{Name: "blue", State: "active", Seal: "auth", Sets: []control.Set{}, Hosts: []netip.Addr{}, Disabled: []netip.Prefix{}}
+	after := before
+	after.Seal = "encrypt"
+	changes := control.Changes{Joined: []netip.Addr{netip.MustParseAddr("10.192.1.10")}}
+	fillChanges(&changes)
 	return control.Plan{
 		State:  "done",
-		VNs:    []control.VNPlan{{Before: before, After: after, Changes: control.Changes{Joined: []netip.Addr{netip.MustParseAddr("10.192.1.10")}}}},
+		VNs:    []control.VNPlan{{Before: before, After: after, Changes: changes}},
+		Lost:   control.Pairs{First: [][2]netip.Addr{}},
 		Gained: control.Pairs{Count: 30, First: [][2]netip.Addr{{netip.MustParseAddr("10.192.0.10"), netip.MustParseAddr("10.192.1.10")}}},
 	}, nil
 }
@@ -232,6 +253,19 @@ func (p *paperVR) Request(ctx context.Context, id tables.Hash, wait time.Duratio
 }
 
 func (p *paperVR) Reload(context.Context) error { return nil }
+
+func (p *paperVR) Metrics(context.Context) ([]control.Metric, error) {
+	return only(p,
+		control.Metric{Name: "vine_drops_total", Help: "Packets dropped.", Type: control.Counter, Labels: map[string]string{"reason": "no-route"}, Value: 2},
+		control.Metric{Name: "vine_links", Help: "Links.", Type: control.Gauge, Labels: map[string]string{}, Value: 12_000_000})
+}
+
+func (p *paperVR) Watch(ctx context.Context, after string, f func(control.Event) error) error {
+	if p.events == nil {
+		return fmt.Errorf("%w: no events", control.ErrRefused)
+	}
+	return p.events.Watch(ctx, after, f)
+}
 
 var _ control.Router = (*paperVR)(nil)
 

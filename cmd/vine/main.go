@@ -55,6 +55,8 @@ static route. The VRs carry isolated virtual networks (VNs) between the sites.`,
 	f := root.PersistentFlags()
 	f.StringVar(&e.config, "config", "", "configuration `FILE` (default: $VINE_CONFIG, or the system's place)")
 	f.StringVar(&e.socket, "socket", "", "control socket `PATH` (default: $VINE_SOCKET, or what the configuration says)")
+	f.StringVar(&e.api, "api", "", "call a VR over the network, not on this machine: `URL` https://HOST:PORT#FINGERPRINT (default: $VINE_API)")
+	f.StringVar(&e.as, "as", "", "`FILE` with the user key to call --api with (default: --user, $VINE_USER, or user.key in the state directory)")
 	f.BoolVar(&e.json, "json", false, "print one JSON document on standard output, errors too")
 	f.BoolVarP(&e.quiet, "quiet", "q", false, "no talk on standard error but warnings and errors")
 	f.BoolVarP(&e.verbose, "verbose", "v", false, "more talk on standard error")
@@ -72,7 +74,7 @@ static route. The VRs carry isolated virtual networks (VNs) between the sites.`,
 		{"Looking:", []*cobra.Command{
 			newStatusCommand(e), newMembersCommand(e), newSitesCommand(e), newVRsCommand(e),
 			newHostsCommand(e), newRoutesCommand(e), newLinksCommand(e),
-			newPathsCommand(e), newQueuesCommand(e), newBenchCommand(e),
+			newPathsCommand(e), newQueuesCommand(e), newEventsCommand(e), newMetricsCommand(e), newBenchCommand(e),
 		}},
 		{"Documents and configuration:", []*cobra.Command{
 			newShowCommand(e), newSignCommand(e), newConfigCommand(e), newVersionCommand(e),
@@ -93,7 +95,7 @@ static route. The VRs carry isolated virtual networks (VNs) between the sites.`,
 func (e *Env) mark(c *cobra.Command) {
 	if f := c.RunE; f != nil {
 		c.RunE = func(c *cobra.Command, args []string) error {
-			e.begun = true
+			e.begun, e.ctx = true, c.Context()
 			return f(c, args)
 		}
 	}

@@ -47,7 +47,7 @@ func (e *Env) ask(ctx context.Context, a asking, op string, args any) error {
 	if err != nil {
 		return err
 	}
-	vr, err := e.client()
+	vr, err := e.clientOf(key)
 	if err != nil {
 		return err
 	}

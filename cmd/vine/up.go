@@ -71,7 +71,7 @@ func (e *Env) up(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() { ended <- v.run(ctx) }()
 	id, name := v.Node.Router()
-	log.Info("VR runs", "router", id.String(), "name", name, "listen", v.Endpoint, "control", cfg.Control)
+	log.Info("VR runs", "router", id.String(), "name", name, "listen", v.Endpoint, "control", cfg.Control, "api", v.API)
 	notify("READY=1\nSTATUS=" + name + " runs")
 	stopping := ctx.Done()
 	for {

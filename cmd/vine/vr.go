@@ -29,6 +29,7 @@ type vr struct {
 	// Endpoint is where its socket listens, RPC where the stock serf command finds it.
 	Endpoint netip.AddrPort
 	RPC      net.Addr
+	API      string                          // for --api; empty: not over the network
 	machine  *machine                        // nil: nothing was set up
 	mapping  func(ctx context.Context) error // nil: the gateway is not asked
 	page     func(ctx context.Context) error // for hosts; nil: there is none
@@ -123,6 +124,13 @@ func newVR(p vrPlan) (made *vr, err error) {
 		return nil, err
 	}
 	open = append(open, o.Control)
+	if c.API.IsValid() {
+		if o.Remote, err = net.Listen("tcp", c.API.String()); err != nil {
+			return nil, hinted(fmt.Errorf("listen for the management API: %w", err), "choose another address with api.listen, or \"\" for none")
+		}
+		o.RemoteNames = c.APINames
+		open = append(open, o.Remote)
+	}
 	if c.RPC.IsValid() {
 		if o.SerfRPC, err = net.Listen("tcp", c.RPC.String()); err != nil {
 			return nil, hinted(fmt.Errorf("listen for serf: %w", err), "choose another address with gossip.rpc, or \"\" for none")
@@ -137,6 +145,9 @@ func newVR(p vrPlan) (made *vr, err error) {
 		m.replace = n.Replace
 	}
 	made = &vr{Node: n, Endpoint: endpoint, machine: m}
+	if o.Remote != nil {
+		made.API = fmt.Sprintf("https://%s#%s", o.Remote.Addr(), n.Identity().Fingerprint())
+	}
 	if c.Mapping && c.Kind == "auto" && len(c.Endpoints) == 0 && !endpoint.Addr().IsLoopback() {
 		made.mapping = func(ctx context.Context) error {
 			return mapPorts(ctx, n, endpoint.Port(), n.Secret("port mapping"), p.Log)

@@ -22,6 +22,9 @@ type Config struct {
 	State   string // directory
 	Control string // path of the unix socket
 
+	API      netip.AddrPort // of the management API over TCP; invalid: off
+	APINames []string       // host names of this machine in calls
+
 	Listen    netip.AddrPort
 	Endpoints []netip.AddrPort // as declared; empty: find out
 	Kind      string           // "auto", "regular" or "limited"
@@ -172,6 +175,7 @@ func (raw *rawFile) check(where func(key string) string) (Config, error) {
 	if c.PathMTU < 1124 || c.PathMTU > 9000 {
 		bad("underlay.mtu", "%d is not between 1124 and 9000", c.PathMTU)
 	}
+	raw.api(&c, bad)
 	raw.reach(&c, bad)
 	c.QueueMode = oneOf("queue.mode", raw.Queue.Mode, "channel", "udp-poll", "tcp-poll")
 	if n := len(c.Device); n == 0 || n > 15 {
@@ -196,6 +200,27 @@ func (raw *rawFile) check(where func(key string) string) (Config, error) {
 	}
 	return c, nil
 }
+
+// api checks the management API over the network.
+func (raw *rawFile) api(c *Config, bad func(key, format string, args ...any)) {
+	c.APINames = raw.API.Names
+	for _, name := range raw.API.Names {
+		if !hostRE.MatchString(name) {
+			bad("api.names", "%.64q is not a host name", name)
+		}
+	}
+	if raw.API.Listen == "" {
+		return
+	}
+	at, err := netip.ParseAddrPort(raw.API.Listen)
+	if err != nil {
+		bad("api.listen", "%q is not ADDRESS:PORT", raw.API.Listen)
+	}
+	c.API = at
+}
+
+// hostRE is a host name as browsers and our client write it: letters, digits, hyphens and dots.
+var hostRE = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,252})$`)
 
 // reach checks what a VR does to be reached, and to reach others.
 func (raw *rawFile) reach(c *Config, bad func(key, format string, args ...any)) {

@@ -6,6 +6,7 @@ package config
 type rawFile struct {
 	State      string          `toml:"state" doc:"Directory of keys and documents. Empty: /var/lib/vine for root, else under XDG_STATE_HOME." def:"\"\""`
 	Control    string          `toml:"control" doc:"Unix socket of the management API. Empty: /run/vine/vine.sock for root, else under XDG_RUNTIME_DIR." def:"\"\""`
+	API        rawAPI          `toml:"api" doc:"The management API over the network, for whoever holds a user key of the federation."`
 	Underlay   rawUnderlay     `toml:"underlay" doc:"How this VR meets the Internet."`
 	Capture    rawCapture      `toml:"capture" doc:"How packets of the LAN reach this VR."`
 	Attachment []rawAttachment `toml:"attachment" doc:"LAN interfaces that this VR serves. Without any, one attachment serves every VN."`
@@ -14,6 +15,11 @@ type rawFile struct {
 	Gossip     rawGossip       `toml:"gossip" doc:"Membership and the stock serf command."`
 	Authority  rawAuthority    `toml:"authority" doc:"Used only on the VR that holds the authority key."`
 	Log        rawLog          `toml:"log" doc:"What is written to standard error."`
+}
+
+type rawAPI struct {
+	Listen string   `toml:"listen" doc:"TCP address and port of the management API, by TLS with a key on both sides. Empty: only the unix socket." def:"\"\""`
+	Names  []string `toml:"names" doc:"Host names by which callers may name this machine, beside its addresses." def:"[]"`
 }
 
 type rawUnderlay struct {

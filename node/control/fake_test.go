@@ -23,6 +23,7 @@ type router struct {
 	reloadErr error
 	fail      error // of every list
 	done      chan struct{}
+	events    *control.Events
 	waiting   chan struct{} // closed when a call begins to wait; may be nil
 }
 
@@ -36,6 +37,7 @@ func (r *router) Status(context.Context) (control.Status, error) {
 		Space:  []netip.Prefix{netip.MustParsePrefix("10.192.0.0/10")},
 		Blocks: []netip.Prefix{netip.MustParsePrefix("10.192.7.0/24")}, Endpoints: []netip.AddrPort{endpoint},
 		Started: time.Date(2026, 11, 23, 6, 0, 0, 0, time.UTC), Members: 3, Problems: []string{},
+		Streams: []string{}, PortMappings: []netip.AddrPort{}, Queues: []string{},
 		Packets: control.Packets{Sent: 12, Drops: map[string]uint64{"no-route": 2}},
 	}, r.fail
 }
@@ -47,7 +49,7 @@ func (r *router) Members(context.Context) ([]control.Member, error) {
 func (r *router) Sites(context.Context) ([]control.Site, error) { return nil, r.fail }
 
 func (r *router) VRs(context.Context) ([]control.VR, error) {
-	return []control.VR{{Router: 7, Name: "tokyo", Expires: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)}}, r.fail
+	return []control.VR{{Router: 7, Name: "tokyo", Blocks: []netip.Prefix{}, Endpoints: []netip.AddrPort{}, Expires: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)}}, r.fail
 }
 
 func (r *router) Hosts(context.Context) ([]control.Host, error) {
@@ -55,26 +57,43 @@ func (r *router) Hosts(context.Context) ([]control.Host, error) {
 }
 
 func (r *router) VNs(context.Context) ([]control.VN, error) {
-	return []control.VN{{ID: 1, Name: "blue"}}, r.fail
+	return []control.VN{{ID: 1, Name: "blue", Sets: []control.Set{}, Hosts: []control.Host{}}}, r.fail
 }
 
 func (r *router) VN(_ context.Context, name string) (control.VN, error) {
+	if name == "vn1" {
+		name = "blue"
+	}
 	if name != "blue" && name != "odd/na me" {
 		return control.VN{}, fmt.Errorf("VN %q: %w", name, control.ErrNotFound)
 	}
-	return control.VN{ID: 1, Name: name}, nil
+	return control.VN{ID: 1, Name: name, Sets: []control.Set{}, Hosts: []control.Host{}}, nil
 }
 
 func (r *router) VNLog(_ context.Context, name string) ([]control.Entry, error) {
 	if name != "blue" {
 		return nil, fmt.Errorf("VN %q: %w", name, control.ErrNotFound)
 	}
-	return []control.Entry{
+	list := []control.Entry{
 		{Number: 1, Version: 1, Time: time.Unix(1_800_000_000, 0).UTC(), Op: "vn.create", User: "ann\x1b[2J", Request: strings.Repeat("0", 64), State: "active", Seal: "encrypt",
 			Changes: control.Changes{Joined: []netip.Addr{netip.MustParseAddr("10.192.0.10")}, Gained: []control.Set{{VRs: []string{"tokyo"}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.192.0.0/24")}}}}},
 		{Number: 2, Version: 1, Time: time.Unix(1_800_000_060, 0).UTC(), Op: "vn.join", User: "ann", State: "active", Seal: "encrypt",
 			Changes: control.Changes{Joined: []netip.Addr{netip.MustParseAddr("10.192.0.11")}}},
-	}, nil
+	}
+	for i := range list {
+		fillChanges(&list[i].Changes)
+	}
+	return list, nil
+}
+
+// fillChanges makes empty lists of those that are missing, as a VR does.
+func fillChanges(c *control.Changes) {
+	c.Joined, c.Left = append([]netip.Addr{}, c.Joined...), append([]netip.Addr{}, c.Left...)
+	c.Gained, c.Lost = append([]control.Set{}, c.Gained...), append([]control.Set{}, c.Lost...)
+	for i := range c.Gained {
+		c.Gained[i].Disabled = []netip.Prefix{}
+	}
+	c.Switched = append([]netip.Prefix{}, c.Switched...)
 }
 
 func (r *router) VNAt(_ context.Context, name string, number uint64) (control.VNState, error) {
@@ -83,7 +102,8 @@ func (r *router) VNAt(_ context.Context, name string, number uint64) (control.VN
 	}
 	s := control.VNState{
 		Name: "blue", Entry: number, State: "active", Seal: "encrypt", Hosts: []netip.Addr{netip.MustParseAddr("10.192.0.10")},
-		Sets: []control.Set{{VRs: []string{"tokyo"}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.192.0.0/24")}}},
+		Sets:     []control.Set{{VRs: []string{"tokyo"}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.192.0.0/24")}, Disabled: []netip.Prefix{}}},
+		Disabled: []netip.Prefix{},
 	}
 	if number == 2 {
 		s.Hosts = append(s.Hosts, netip.MustParseAddr("10.192.0.11"))
@@ -95,20 +115,25 @@ func (r *router) Plan(_ context.Context, envelope []byte) (control.Plan, error) 
 	if string(envelope) == "bad" {
 		return control.Plan{}, fmt.Errorf("%w: malformed document", control.ErrRefused)
 	}
-	before, after := control.VNState{Name: "blue", State: "active", Seal: "auth"}, control.VNState{Name: "blue", State: "active", Seal: "encrypt"}
+	before := control.VNState{Name: "blue", State: "active", Seal: "auth", Sets: []control.Set{}, Hosts: []netip.Addr{}, Disabled: []netip.Prefix{}}
+	after := before
+	after.Seal = "encrypt"
+	changes := control.Changes{Joined: []netip.Addr{netip.MustParseAddr("10.192.1.10")}}
+	fillChanges(&changes)
 	return control.Plan{
 		State:  "done",
-		VNs:    []control.VNPlan{{Before: before, After: after, Changes: control.Changes{Joined: []netip.Addr{netip.MustParseAddr("10.192.1.10")}}}},
+		VNs:    []control.VNPlan{{Before: before, After: after, Changes: changes}},
+		Lost:   control.Pairs{First: [][2]netip.Addr{}},
 		Gained: control.Pairs{Count: 30, First: [][2]netip.Addr{{netip.MustParseAddr("10.192.0.10"), netip.MustParseAddr("10.192.1.10")}}},
 	}, nil
 }
 
 func (r *router) Routes(context.Context) ([]control.Route, error) {
-	return []control.Route{{VN: "blue", Prefix: netip.MustParsePrefix("10.192.8.0/24"), Endpoint: &endpoint}, {VN: "blue"}}, r.fail
+	return []control.Route{{VN: "blue", Prefix: netip.MustParsePrefix("10.192.8.0/24"), VRs: []string{}, Endpoint: &endpoint}, {VN: "blue", VRs: []string{}}}, r.fail
 }
 
 func (r *router) Links(context.Context) ([]control.Link, error) {
-	return []control.Link{{Peer: "osaka", RTT: 0.0125}}, r.fail
+	return []control.Link{{Peer: "osaka", RTT: 0.0125, Channels: []string{}}}, r.fail
 }
 
 func (r *router) Queues(context.Context) (control.Queues, error) {
@@ -129,7 +154,7 @@ func (r *router) Paths(_ context.Context, from, to string) (control.Paths, error
 		return control.Paths{}, fmt.Errorf("%w: ask at %s", control.ErrElsewhere, from)
 	}
 	return control.Paths{
-		Ends: []control.End{{Peer: from, Self: true}, {Peer: to}}, State: "up",
+		Ends: []control.End{{Peer: from, Self: true, Queues: []string{}}, {Peer: to, Queues: []string{}}}, State: "up",
 		Paths: []control.Path{{Kind: "direct", Endpoint: &endpoint, InUse: true, Heard: 1.5}, {Kind: "relayed", Via: "osaka", Heard: -1}},
 	}, r.fail
 }
@@ -194,6 +219,21 @@ func (r *router) Reload(context.Context) error {
 	defer r.mu.Unlock()
 	r.reloads++
 	return r.reloadErr
+}
+
+func (r *router) Metrics(context.Context) ([]control.Metric, error) {
+	return []control.Metric{
+		{Name: "vine_drops_total", Help: "Packets dropped.", Type: control.Counter, Labels: map[string]string{"reason": "no-route"}, Value: 2},
+		{Name: "vine_drops_total", Help: "Packets dropped.", Type: control.Counter, Labels: map[string]string{"reason": "odd \"\\\n"}, Value: 1e12},
+		{Name: "vine_links", Help: "Links.", Type: control.Gauge, Labels: map[string]string{}, Value: 0.5},
+	}, r.fail
+}
+
+func (r *router) Watch(ctx context.Context, after string, f func(control.Event) error) error {
+	if r.events == nil {
+		return errBroken
+	}
+	return r.events.Watch(ctx, after, f)
 }
 
 var errBroken = errors.New("the disk is on fire")

@@ -83,45 +83,20 @@ const (
 	pathHostRequests = pathPrefix + "host-requests"
 )
 
-// lanHostRoutes are the resources of LANHosts.
-func lanHostRoutes(r LANHosts) map[string]resource {
-	return map[string]resource{
-		pathLANHosts: {
-			http.MethodGet: get("lan_hosts", all(r.LANHosts)),
-			http.MethodPost: func(q *http.Request) (int, any, error) {
-				var ask HostAsk
-				if err := readJSON(q, &ask); err != nil {
-					return 0, nil, err
-				}
-				h, err := r.AddHost(q.Context(), ask)
-				return http.StatusOK, named("host", h), err
-			},
-		},
-		pathLANHosts + "/{name}": {
-			http.MethodDelete: func(q *http.Request) (int, any, error) {
-				if err := noBody(q); err != nil {
-					return 0, nil, err
-				}
-				h, err := r.RemoveHost(q.Context(), q.PathValue("name"))
-				return http.StatusOK, named("host", h), err
-			},
-		},
-		pathHostRequests: {http.MethodGet: get("host_requests", all(r.HostRequests))},
-		pathHostRequests + "/{id}": {
-			http.MethodPost: func(q *http.Request) (int, any, error) {
-				id, err := strconv.ParseUint(q.PathValue("id"), 10, 64)
-				if err != nil {
-					return 0, nil, plain(http.StatusBadRequest, "a host's request has a number, not %.32q", q.PathValue("id"))
-				}
-				var v HostVerdict
-				if err := readJSON(q, &v); err != nil {
-					return 0, nil, err
-				}
-				out, err := r.AnswerHost(q.Context(), id, v)
-				return http.StatusOK, named("host_request", out), err
-			},
-		},
+func addHost(router Router, q *http.Request, ask HostAsk) (LANHost, error) {
+	return router.AddHost(q.Context(), ask)
+}
+
+func removeHost(router Router, q *http.Request) (LANHost, error) {
+	return router.RemoveHost(q.Context(), q.PathValue("name"))
+}
+
+func answerHost(router Router, q *http.Request, v HostVerdict) (HostRequest, error) {
+	id, err := strconv.ParseUint(q.PathValue("id"), 10, 64)
+	if err != nil {
+		return HostRequest{}, plain(http.StatusBadRequest, "a host's request has a number, not %.32q", q.PathValue("id"))
 	}
+	return router.AnswerHost(q.Context(), id, v)
 }
 
 // readJSON reads the body of a request, which must be one JSON object with fields of v only.

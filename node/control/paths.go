@@ -19,12 +19,17 @@ const (
 	pathRequests = pathPrefix + "requests"
 	pathPlans    = pathPrefix + "plans"
 	pathReload   = pathPrefix + "reload"
+	pathMetrics  = pathPrefix + "metrics"
+	pathEvents   = pathPrefix + "events"
+	pathOpenAPI  = pathPrefix + "openapi.json"
 )
 
 const (
 	typeJSON     = "application/json"
 	typeProblem  = "application/problem+json"
 	typeEnvelope = "application/octet-stream"
+	typeEvents   = "text/event-stream"
+	typeMetrics  = "text/plain; version=0.0.4; charset=utf-8"
 )
 
 // host is the host name in requests. A browser led to the socket by some proxy would name another.

@@ -14,7 +14,7 @@ import (
 // A Problem is an error as it travels: problem details (RFC 9457). The server sends them, and the
 // Client returns them as errors.
 //
-// To errors.Is a Problem is ErrNotFound, ErrRefused or ErrElsewhere when the Router's error was.
+// To errors.Is a Problem is what the Router's error was: one of the errors named below.
 type Problem struct {
 	Type   string `json:"type"` // "about:blank", or one of the types below
 	Title  string `json:"title"`
@@ -27,6 +27,8 @@ const (
 	ProblemNotFound  = "urn:vine:problem:not-found" // ErrNotFound
 	ProblemRefused   = "urn:vine:problem:refused"   // ErrRefused
 	ProblemElsewhere = "urn:vine:problem:elsewhere" // ErrElsewhere
+	ProblemForbidden = "urn:vine:problem:forbidden" // ErrForbidden
+	ProblemStale     = "urn:vine:problem:stale"     // ErrStale
 )
 
 const typeBlank = "about:blank"
@@ -48,6 +50,10 @@ func (p *Problem) Is(target error) bool {
 		return p.Type == ProblemRefused
 	case ErrElsewhere:
 		return p.Type == ProblemElsewhere
+	case ErrForbidden:
+		return p.Type == ProblemForbidden
+	case ErrStale:
+		return p.Type == ProblemStale
 	}
 	return false
 }
@@ -71,6 +77,10 @@ func problemOf(err error) *Problem {
 		return &Problem{ProblemRefused, "Refused", http.StatusUnprocessableEntity, err.Error()}
 	case errors.Is(err, ErrElsewhere):
 		return &Problem{ProblemElsewhere, "Not known here", http.StatusMisdirectedRequest, err.Error()}
+	case errors.Is(err, ErrForbidden):
+		return &Problem{ProblemForbidden, "Forbidden", http.StatusForbidden, err.Error()}
+	case errors.Is(err, ErrStale):
+		return &Problem{ProblemStale, "Changed meanwhile", http.StatusPreconditionFailed, err.Error()}
 	case errors.As(err, &tooBig):
 		return plain(http.StatusRequestEntityTooLarge, "the body is longer than %d bytes", tooBig.Limit)
 	case errors.Is(err, context.Canceled), errors.Is(err, net.ErrClosed):

@@ -21,6 +21,12 @@ var ErrRefused = errors.New("refused")
 // ErrElsewhere is wrapped by errors about a question that other VRs can answer.
 var ErrElsewhere = errors.New("not known here")
 
+// ErrForbidden is wrapped by errors about what the caller's key gives no right to.
+var ErrForbidden = errors.New("not permitted")
+
+// ErrStale is wrapped by errors about a request that was made for another version of a VN than there is now.
+var ErrStale = errors.New("changed meanwhile")
+
 // A Router is a running VR, as the management interface needs it. All methods may be called from
 // any goroutine.
 type Router interface {
@@ -61,6 +67,13 @@ type Router interface {
 	Reload(ctx context.Context) error
 
 	LANHosts
+	// Metrics returns the counters and gauges of the VR.
+	Metrics(ctx context.Context) ([]Metric, error)
+	// Watch calls f with what happens, one after the other, until ctx ends or f returns an error, which it returns.
+	// It begins behind the event whose ID is after; if that is empty, with the next; if that is no longer known, with
+	// an event of kind "lost". When nothing happens for a heartbeat it calls f with an Event without a kind. A
+	// caller that is too slow gets an error that wraps ErrSlow.
+	Watch(ctx context.Context, after string, f func(Event) error) error
 }
 
 // Status describes the VR itself.

@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,21 +48,34 @@ const (
 	goodbye = time.Second
 )
 
-// Serve answers calls that come in by l until ctx ends, and closes l. It returns nil when ctx
-// ended.
+// Serve answers calls that come in by l, a unix socket, until ctx ends, and closes l. It returns nil when ctx
+// ended. Whoever may open the socket may do what r can; see ServeTLS for the network.
 //
 // The contexts of the Router's calls end with ctx, so that a wait for an outcome does not hold the VR
 // up; a call that goes on for a second after that is left to itself, and its answer is lost.
 func Serve(ctx context.Context, l net.Listener, r Router, log *slog.Logger) error {
-	return serve(ctx, l, newServer(r, log, times{headerPatience, readPatience, idlePatience}))
+	return serve(ctx, netutil.LimitListener(l, connectionsMax), newServer(onSocket(r), log, usualTimes))
+}
+
+// An entrance is how callers come in: under which host names, and what the VR is to each of them.
+type entrance struct {
+	scheme string // of our own origin
+	names  []string
+	router func(*http.Request) (Router, error)
+}
+
+func onSocket(r Router) entrance {
+	return entrance{"http", []string{host, "localhost"}, func(*http.Request) (Router, error) { return r, nil }}
 }
 
 // times are the patience with slow clients, which tests shorten.
-type times struct{ header, read, idle time.Duration }
+type times struct{ header, read, idle, event time.Duration }
 
-func newServer(r Router, log *slog.Logger, t times) *http.Server {
+var usualTimes = times{headerPatience, readPatience, idlePatience, eventPatience}
+
+func newServer(e entrance, log *slog.Logger, t times) *http.Server {
 	return &http.Server{
-		Handler:           guard(routes(r), log),
+		Handler:           guard(routes(e.router, newStreams(t.event)), e, log),
 		ReadHeaderTimeout: t.header,
 		ReadTimeout:       t.read,
 		WriteTimeout:      t.read + WaitMax + answerPatience,
@@ -72,7 +88,7 @@ func newServer(r Router, log *slog.Logger, t times) *http.Server {
 func serve(ctx context.Context, l net.Listener, s *http.Server) error {
 	s.BaseContext = func(net.Listener) context.Context { return ctx }
 	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(netutil.LimitListener(l, connectionsMax)) }()
+	go func() { ended <- s.Serve(l) }()
 	select {
 	case err := <-ended:
 		s.Close()
@@ -89,19 +105,17 @@ func serve(ctx context.Context, l net.Listener, s *http.Server) error {
 	return nil
 }
 
-// A call answers one request with a document to be written as JSON.
-type call func(r *http.Request) (status int, document any, err error)
-
-// A resource is what stands at one path: its calls by method.
-type resource map[string]call
+// A resource is what stands at one path: its routes by method.
+type resource struct {
+	routes  map[string]route
+	router  func(*http.Request) (Router, error) // the VR as the caller may use it
+	streams *streams
+}
 
 // allow returns the methods of the resource, for the Allow header.
 func (res resource) allow() string {
-	var methods []string
-	for m := range res {
-		methods = append(methods, m)
-	}
-	if res[http.MethodGet] != nil {
+	methods := slices.Collect(maps.Keys(res.routes))
+	if _, ok := res.routes[http.MethodGet]; ok {
 		methods = append(methods, http.MethodHead)
 	}
 	slices.Sort(methods)
@@ -114,64 +128,71 @@ func (res resource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
-	f := res[method]
-	if f == nil {
+	route, ok := res.routes[method]
+	if !ok {
 		w.Header().Set("Allow", res.allow())
 		writeProblem(w, plain(http.StatusMethodNotAllowed, "%s does not take %.16q", r.URL.Path, r.Method))
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, bodyBytesMax)
-	ctx, cancel := context.WithTimeout(r.Context(), WaitMax+answerPatience)
-	defer cancel()
-	status, document, err := f(r.WithContext(ctx))
+	router, err := res.router(r)
 	if err != nil {
 		writeProblem(w, problemOf(err))
 		return
 	}
-	writeJSON(w, status, typeJSON, document)
+	r.Body = http.MaxBytesReader(w, r.Body, bodyBytesMax)
+	if err := route.check(r); err != nil {
+		writeProblem(w, problemOf(err))
+		return
+	}
+	if route.stream != nil {
+		if err := route.stream(res.streams, router, w, r); err != nil {
+			writeProblem(w, problemOf(err))
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), WaitMax+answerPatience)
+	defer cancel()
+	status, document, err := route.call(router, r.WithContext(ctx))
+	if err != nil {
+		writeProblem(w, problemOf(err))
+		return
+	}
+	writeAnswer(w, r, status, document)
 }
 
-func routes(r Router) http.Handler {
-	mux := http.NewServeMux()
-	for path, f := range map[string]call{
-		pathStatus:  get("", r.Status),
-		pathMembers: get("members", all(r.Members)),
-		pathSites:   get("sites", all(r.Sites)),
-		pathVRs:     get("vrs", all(r.VRs)),
-		pathHosts:   get("hosts", all(r.Hosts)),
-		pathVNs:     get("vns", all(r.VNs)),
-		pathRoutes:  get("routes", all(r.Routes)),
-		pathLinks:   get("links", all(r.Links)),
-		pathQueues:  get("queues", r.Queues),
-		pathPaths:   func(q *http.Request) (int, any, error) { return paths(r, q) },
-		pathPending: get("pending", all(r.Pending)),
-		pathDocs:    get("documents", all(r.Documents)),
-		pathVNs + "/{name}": func(q *http.Request) (int, any, error) {
-			vn, err := r.VN(q.Context(), q.PathValue("name"))
-			return http.StatusOK, named("vn", vn), err
-		},
-		pathRequests + "/{id}": func(q *http.Request) (int, any, error) { return request(r, q) },
-	} {
-		mux.Handle(path, resource{http.MethodGet: f})
+// check refuses what the route has no use for: it was meant for something else.
+func (rt route) check(r *http.Request) error {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return plain(http.StatusBadRequest, "the query cannot be read: %v", err)
 	}
-	mux.Handle(pathRequests, resource{http.MethodPost: func(q *http.Request) (int, any, error) { return submit(r, q) }})
-	mux.Handle(pathReload, resource{http.MethodPost: func(q *http.Request) (int, any, error) {
-		err := r.Reload(q.Context())
-		return http.StatusOK, named("reloaded", true), err
-	}})
-	drain := func(begin bool) call {
-		return func(q *http.Request) (int, any, error) {
-			if err := noBody(q); err != nil {
-				return 0, nil, err
-			}
-			d, err := r.Drain(q.Context(), begin)
-			return http.StatusOK, named("drain", d), err
+	for name, values := range q {
+		i := slices.IndexFunc(rt.query, func(p parameter) bool { return p.name == name })
+		switch {
+		case i < 0:
+			return plain(http.StatusBadRequest, "%s takes no parameter %.32q", r.URL.Path, name)
+		case len(values) > 1:
+			return plain(http.StatusBadRequest, "the parameter %q stands %d times", name, len(values))
 		}
 	}
-	mux.Handle(pathDrain, resource{http.MethodGet: get("drain", r.Drained), http.MethodPost: drain(true), http.MethodDelete: drain(false)})
-	vnRoutes(mux, r)
-	for path, res := range lanHostRoutes(r) {
-		mux.Handle(path, res)
+	if rt.takes == "" {
+		return noBody(r)
+	}
+	return nil
+}
+
+// routes serves the table. router gives the VR as the caller of a request may use it.
+func routes(router func(*http.Request) (Router, error), shared *streams) http.Handler {
+	byPath := map[string]map[string]route{}
+	for _, r := range table() {
+		if byPath[r.path] == nil {
+			byPath[r.path] = map[string]route{}
+		}
+		byPath[r.path][r.method] = r
+	}
+	mux := http.NewServeMux()
+	for path, routes := range byPath {
+		mux.Handle(path, resource{routes, router, shared})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, q *http.Request) {
 		writeProblem(w, plain(http.StatusNotFound, "there is nothing at %.256q", q.URL.Path))
@@ -179,38 +200,13 @@ func routes(r Router) http.Handler {
 	return mux
 }
 
-// named returns a document that holds v under name.
-func named(name string, v any) map[string]any {
-	return map[string]any{"schema_version": SchemaVersion, name: v}
-}
-
-// get makes a call of a method without arguments. With an empty name the document is the result
-// itself.
-func get[T any](name string, f func(context.Context) (T, error)) call {
-	return func(r *http.Request) (int, any, error) {
-		v, err := f(r.Context())
-		if name == "" {
-			return http.StatusOK, v, err
-		}
-		return http.StatusOK, named(name, v), err
-	}
-}
-
-// all makes f return an empty list rather than none, so that the JSON never has null for a list.
-func all[T any](f func(context.Context) ([]T, error)) func(context.Context) ([]T, error) {
-	return func(ctx context.Context) ([]T, error) {
-		list, err := f(ctx)
-		if list == nil {
-			list = []T{}
-		}
-		return list, err
-	}
-}
-
 // submit answers POST requests: 202 when the request is on disk here, which is what "accepted" means.
 func submit(router Router, r *http.Request) (int, any, error) {
 	envelope, err := envelopeOf(r)
 	if err != nil {
+		return 0, nil, err
+	}
+	if err := checkMatch(router, r); err != nil {
 		return 0, nil, err
 	}
 	out, err := router.Submit(r.Context(), envelope)
@@ -238,14 +234,13 @@ func noBody(r *http.Request) error {
 const nameBytesMax = 64
 
 // paths answers GET paths?from=VR&to=VR.
-func paths(router Router, r *http.Request) (int, any, error) {
+func paths(router Router, r *http.Request) (Paths, error) {
 	q := r.URL.Query()
 	from, to := q.Get("from"), q.Get("to")
 	if to == "" || max(len(from), len(to)) > nameBytesMax {
-		return 0, nil, plain(http.StatusBadRequest, "from and to must be names or router IDs of VRs; from may be left out")
+		return Paths{}, plain(http.StatusBadRequest, "from and to must be names or router IDs of VRs; from may be left out")
 	}
-	p, err := router.Paths(r.Context(), from, to)
-	return http.StatusOK, named("paths", p), err
+	return router.Paths(r.Context(), from, to)
 }
 
 // readError is the error of a body that could not be read: too big, too slow or cut off.
@@ -257,21 +252,20 @@ func readError(err error) error {
 }
 
 // request answers GET requests/{id}?wait=SECONDS.
-func request(router Router, r *http.Request) (int, any, error) {
+func request(router Router, r *http.Request) (Request, error) {
 	id, err := parseID(r.PathValue("id"))
 	if err != nil {
-		return 0, nil, plain(http.StatusBadRequest, "%v", err)
+		return Request{}, plain(http.StatusBadRequest, "%v", err)
 	}
 	var wait time.Duration
 	if text := r.URL.Query().Get("wait"); text != "" {
 		seconds, err := strconv.ParseUint(text, 10, 31)
 		if err != nil {
-			return 0, nil, plain(http.StatusBadRequest, "wait=%.16q is not a number of seconds", text)
+			return Request{}, plain(http.StatusBadRequest, "wait=%.16q is not a number of seconds", text)
 		}
 		wait = min(time.Duration(seconds)*time.Second, WaitMax)
 	}
-	out, err := router.Request(r.Context(), id, wait)
-	return http.StatusOK, named("request", out), err
+	return router.Request(r.Context(), id, wait)
 }
 
 func parseID(text string) (tables.Hash, error) {
@@ -284,13 +278,20 @@ func parseID(text string) (tables.Hash, error) {
 }
 
 // guard refuses what no client of ours sends, and keeps a fault in one call from ending the VR.
-func guard(next http.Handler, log *slog.Logger) http.Handler {
+//
+// A web page must not reach the VR through the browser of somebody who may: not by a name of its own that leads here
+// (Host: the page's name), not by a form or a script (Origin: the page's, or "null").
+func guard(next http.Handler, e entrance, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
-		if name, _, _ := strings.Cut(r.Host, ":"); name != host && name != "localhost" {
-			writeProblem(w, plain(http.StatusMisdirectedRequest, "this is the management interface of a VR: name it %q in the Host header", host))
+		if !e.isOurs(r.Host) {
+			writeProblem(w, plain(http.StatusMisdirectedRequest, "this is the management interface of a VR: name it %q in the Host header", e.names[0]))
+			return
+		}
+		if !e.sameOrigin(r) {
+			writeProblem(w, plain(http.StatusForbidden, "the management interface of a VR takes no calls from web pages of others"))
 			return
 		}
 		defer func() {
@@ -303,18 +304,51 @@ func guard(next http.Handler, log *slog.Logger) http.Handler {
 	})
 }
 
+// isOurs reports whether a Host header names us. On the network an address does: no other site's name leads to it.
+func (e entrance) isOurs(hostport string) bool {
+	name := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		name = h
+	}
+	if slices.Contains(e.names, strings.ToLower(name)) {
+		return true
+	}
+	_, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return err == nil && e.scheme == "https"
+}
+
+// sameOrigin reports whether a request comes from no web page, or from one of ours.
+func (e entrance) sameOrigin(r *http.Request) bool {
+	for _, origin := range r.Header.Values("Origin") {
+		if origin != e.scheme+"://"+r.Host {
+			return false
+		}
+	}
+	site := r.Header.Get("Sec-Fetch-Site")
+	return site == "" || site == "same-origin" || site == "none"
+}
+
 // writeJSON writes v whole or, if it cannot be written as JSON, a problem.
 func writeJSON(w http.ResponseWriter, status int, media string, v any) {
+	body, err := encode(v)
+	if err != nil {
+		status, media = http.StatusInternalServerError, typeProblem
+		body, _ = encode(plain(status, "encode the answer: %v", err))
+	}
+	write(w, status, media, body)
+}
+
+func encode(v any) ([]byte, error) {
 	var body bytes.Buffer
 	enc := json.NewEncoder(&body)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		status, media = http.StatusInternalServerError, typeProblem
-		body.Reset()
-		enc.Encode(plain(status, "encode the answer: %v", err))
-	}
+	err := enc.Encode(v)
+	return body.Bytes(), err
+}
+
+func write(w http.ResponseWriter, status int, media string, body []byte) {
 	w.Header().Set("Content-Type", media)
-	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	w.Write(body.Bytes()) // an error means that the client has gone
+	w.Write(body) // an error means that the client has gone
 }

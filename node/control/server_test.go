@@ -35,7 +35,7 @@ func serveStub(t *testing.T) func() net.Conn {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	s := newServer(stub{}, slog.New(slog.DiscardHandler), times{50 * time.Millisecond, 100 * time.Millisecond, 50 * time.Millisecond})
+	s := newServer(onSocket(stub{}), slog.New(slog.DiscardHandler), times{50 * time.Millisecond, 100 * time.Millisecond, 50 * time.Millisecond, time.Second})
 	go func() { ended <- serve(ctx, l, s) }()
 	t.Cleanup(func() {
 		cancel()

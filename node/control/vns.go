@@ -83,31 +83,33 @@ func (c *Client) Plan(ctx context.Context, envelope []byte) (Plan, error) {
 	return out.Plan, err
 }
 
-// vnRoutes adds what stands below the VNs.
-func vnRoutes(mux *http.ServeMux, r Router) {
-	mux.Handle(pathVNs+"/{name}/log", resource{http.MethodGet: func(q *http.Request) (int, any, error) {
-		list, err := r.VNLog(q.Context(), q.PathValue("name"))
-		if list == nil {
-			list = []Entry{}
-		}
-		return http.StatusOK, named("log", list), err
-	}})
-	mux.Handle(pathVNs+"/{name}/log/{number}", resource{http.MethodGet: func(q *http.Request) (int, any, error) {
-		number, err := strconv.ParseUint(q.PathValue("number"), 10, 64)
-		if err != nil {
-			return 0, nil, plain(http.StatusBadRequest, "%.32q is not the number of an entry", q.PathValue("number"))
-		}
-		vn, err := r.VNAt(q.Context(), q.PathValue("name"), number)
-		return http.StatusOK, named("vn", vn), err
-	}})
-	mux.Handle(pathPlans, resource{http.MethodPost: func(q *http.Request) (int, any, error) {
-		envelope, err := envelopeOf(q)
-		if err != nil {
-			return 0, nil, err
-		}
-		p, err := r.Plan(q.Context(), envelope)
-		return http.StatusOK, named("plan", p), err
-	}})
+func vnLog(router Router, q *http.Request) ([]Entry, error) {
+	list, err := router.VNLog(q.Context(), q.PathValue("name"))
+	if list == nil {
+		list = []Entry{}
+	}
+	return list, err
+}
+
+func vnAt(router Router, q *http.Request) (VNState, error) {
+	number, err := strconv.ParseUint(q.PathValue("number"), 10, 64)
+	if err != nil {
+		return VNState{}, plain(http.StatusBadRequest, "%.32q is not the number of an entry", q.PathValue("number"))
+	}
+	return router.VNAt(q.Context(), q.PathValue("name"), number)
+}
+
+// plan answers POST plans.
+func plan(router Router, q *http.Request) (int, any, error) {
+	envelope, err := envelopeOf(q)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := checkMatch(router, q); err != nil {
+		return 0, nil, err
+	}
+	p, err := router.Plan(q.Context(), envelope)
+	return http.StatusOK, named("plan", p), err
 }
 
 // envelopeOf reads the request document that is the body of q.
