@@ -41,7 +41,10 @@ func (s *Store) meets(d *Document) []DocKey {
 	case Head:
 		keys = append(keys, anyHead)
 	case Grant:
-		keys = append(keys, grantsOf(b.User))
+		// What rests on this grant by way of others may now be nearer to the authority.
+		for _, user := range s.below(b.User) {
+			keys = append(keys, grantsOf(user))
+		}
 	case Revocation:
 		keys = append(keys, grantsOf(b.Identity))
 		if id, ok := s.byIdentity[b.Identity]; ok {
