@@ -43,6 +43,12 @@ func (a Authority) Decide(now time.Time, v *tables.View, id tables.Hash, r table
 		return refused("the request has ended before the authority saw it: ask again")
 	}
 	c := &clerk{Authority: a, now: now, v: v, id: id, r: r}
+	return c.decide()
+}
+
+// decide is Decide for a request that is still open.
+func (c *clerk) decide() Decision {
+	r := c.r
 	switch r.Op {
 	case OpJoin:
 		return with(c, c.join)
@@ -60,6 +66,16 @@ func (a Authority) Decide(now time.Time, v *tables.View, id tables.Hash, r table
 		return with(c, c.vnShutdown)
 	case OpRevoke:
 		return with(c, c.revoke)
+	case OpUserGrant:
+		return with(c, c.userGrant)
+	case OpUserRevoke:
+		return with(c, c.userRevoke)
+	case OpSiteSet:
+		return with(c, c.siteSet)
+	case OpConsent:
+		return with(c, c.agree)
+	case OpWithdraw:
+		return with(c, c.withdraw)
 	default:
 		return refused("operation %s is unknown to this authority: it may run an older version", short(r.Op))
 	}
@@ -72,6 +88,8 @@ type clerk struct {
 	v   *tables.View
 	id  tables.Hash
 	r   tables.Request
+
+	waits []string // the sites whose consent the request waits for
 }
 
 // with decodes the arguments of the request for decide.

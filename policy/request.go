@@ -21,6 +21,11 @@ const (
 	OpVNLeave    = "vn.leave"    // VNHostsArgs
 	OpVNShutdown = "vn.shutdown" // VNArgs
 	OpRevoke     = "revoke"      // RevokeArgs
+	OpUserGrant  = "user.grant"  // UserGrantArgs
+	OpUserRevoke = "user.revoke" // UserRevokeArgs
+	OpSiteSet    = "site.set"    // SiteSetArgs
+	OpConsent    = "consent"     // ConsentArgs
+	OpWithdraw   = "withdraw"    // WithdrawArgs
 )
 
 // JoinArgs ask for the enrolment of the identity that signs the request.
@@ -82,6 +87,48 @@ type VNArgs struct {
 type RevokeArgs struct {
 	VR     string `cbor:"1,keyasint"`
 	Reason string `cbor:"2,keyasint"`
+}
+
+// UserGrantArgs ask that a user gets a role.
+type UserGrantArgs struct {
+	User     tables.PublicKey `cbor:"1,keyasint"`
+	Name     string           `cbor:"2,keyasint"` // what people call him
+	Role     tables.Role      `cbor:"3,keyasint"`
+	Scope    string           `cbor:"4,keyasint"`
+	NotAfter int64            `cbor:"5,keyasint"` // Unix seconds
+}
+
+// UserRevokeArgs ask that rights of a user end; without a role and a scope all of them.
+type UserRevokeArgs struct {
+	User   tables.PublicKey `cbor:"1,keyasint"`
+	Role   tables.Role      `cbor:"2,keyasint"`
+	Scope  string           `cbor:"3,keyasint"`
+	Reason string           `cbor:"4,keyasint"`
+}
+
+// SiteSetArgs change what a site says. An empty Consent leaves the policy as it is, a nil text that.
+type SiteSetArgs struct {
+	Site     string             `cbor:"1,keyasint"`
+	Consent  string             `cbor:"2,keyasint"`
+	AllowVNs []string           `cbor:"3,keyasint"` // what needs no asking: see tables.Site
+	With     []string           `cbor:"4,keyasint"`
+	Users    []tables.PublicKey `cbor:"5,keyasint"`
+	Contact  *string            `cbor:"6,keyasint,omitempty"`
+	Location *string            `cbor:"7,keyasint,omitempty"`
+}
+
+// ConsentArgs answer for a site to a request that waits for its consent.
+type ConsentArgs struct {
+	Request tables.Hash `cbor:"1,keyasint"`
+	Site    string      `cbor:"2,keyasint"` // that the user speaks for
+	Refuse  bool        `cbor:"3,keyasint"`
+	Reason  string      `cbor:"4,keyasint"` // of a refusal
+}
+
+// WithdrawArgs ask that everything of a site leaves a VN.
+type WithdrawArgs struct {
+	Site string `cbor:"1,keyasint"`
+	VN   string `cbor:"2,keyasint"`
 }
 
 // requestLife is how long a request may wait for an authority that is away.

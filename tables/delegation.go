@@ -101,17 +101,21 @@ func (b Grant) Covers(given Grant) bool {
 
 // forgotten returns when a delegation may be forgotten with its mark, in Unix seconds. A first
 // version is worth nothing from its end on. A later one keeps an earlier one away, which may have
-// been given up to DelegationLifeMax more.
+// been given up to DelegationLifeMax more when it was accepted; clocks differ twice.
 func (b Grant) forgotten() int64 {
 	if b.Version == 1 {
 		return b.NotAfter
 	}
-	return b.NotAfter + DelegationLifeMax
+	return b.NotAfter + DelegationLifeMax + 2*int64(Grace/time.Second)
 }
+
+// Delegates returns everybody who has a delegation that may rest on a grant of user, whoever signed
+// that, over at most DelegationDepth steps, the nearer first.
+func (v *View) Delegates(user PublicKey) []PublicKey { return v.below(user)[1:] }
 
 // below returns user and everybody who has a delegation that may rest on a grant of user, over at
 // most DelegationDepth steps. Each is there once.
-func (s *Store) below(user PublicKey) []PublicKey {
+func (v *View) below(user PublicKey) []PublicKey {
 	users := []PublicKey{user}
 	seen := map[PublicKey]bool{user: true}
 	from := 0
@@ -119,7 +123,7 @@ func (s *Store) below(user PublicKey) []PublicKey {
 		level := users[from:]
 		from = len(users)
 		for _, u := range level {
-			for _, d := range s.delegated[u] {
+			for _, d := range v.delegated[u] {
 				if g := d.body.(Grant); !seen[g.User] {
 					seen[g.User] = true
 					users = append(users, g.User)

@@ -228,7 +228,7 @@ func TestDelegationsBounded(t *testing.T) {
 	if kept == 0 {
 		t.Error("later versions are not kept: an earlier one could come back")
 	}
-	s.Expire(c.f.Now.Add(25*time.Hour + tables.DelegationLifeMax*time.Second))
+	s.Expire(c.f.Now.Add(26*time.Hour + tables.DelegationLifeMax*time.Second))
 	if n := len(s.AllGrants()); n != 1 {
 		t.Errorf("%d grants are left", n)
 	}
