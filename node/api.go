@@ -142,6 +142,7 @@ func (a api) Sites(context.Context) ([]control.Site, error) {
 		if site.Subnets == nil {
 			site.Subnets = []netip.Prefix{}
 		}
+		describePolicy(v, s, &site)
 		list = append(list, site)
 	}
 	return list, nil
@@ -342,24 +343,29 @@ func (a api) Submit(ctx context.Context, envelope []byte) (control.Request, erro
 	if d.Kind() != tables.KindRequest {
 		return control.Request{}, fmt.Errorf("%w: a %s is not a request", control.ErrRefused, d.Kind())
 	}
-	stored := make(chan error, 1)
-	if err := a.n.call(ctx, func(now time.Time, l *loop) { l.submit(now, d, stored) }); err != nil {
-		return control.Request{}, err
-	}
-	select {
-	case err = <-stored:
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-a.n.done:
-		err = net.ErrClosed
-	}
-	if err != nil {
+	if err := a.take(ctx, d); err != nil {
 		return control.Request{}, err
 	}
 	return a.Request(ctx, d.Hash(), 0)
 }
 
-// submit keeps a request and says on stored when it is on disk: not before is it accepted.
+// take keeps a document that came by the management interface; it is on disk when there is no error.
+func (a api) take(ctx context.Context, d *tables.Document) error {
+	stored := make(chan error, 1)
+	if err := a.n.call(ctx, func(now time.Time, l *loop) { l.submit(now, d, stored) }); err != nil {
+		return err
+	}
+	select {
+	case err := <-stored:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.n.done:
+		return net.ErrClosed
+	}
+}
+
+// submit keeps a document and says on stored when it is on disk: not before is it accepted.
 func (l *loop) submit(now time.Time, d *tables.Document, stored chan<- error) {
 	outcome, err := l.store.Put(now, d, tables.FromNetwork)
 	l.takeChanges(now)
@@ -367,11 +373,11 @@ func (l *loop) submit(now time.Time, d *tables.Document, stored chan<- error) {
 	case err != nil:
 		stored <- fmt.Errorf("%w: %v", control.ErrRefused, err)
 	case outcome != tables.Kept && outcome != tables.Same:
-		stored <- fmt.Errorf("%w: the request is %s", control.ErrRefused, outcome)
+		stored <- fmt.Errorf("%w: the %s is %s", control.ErrRefused, d.Kind(), outcome)
 	default:
 		l.backlog.whenStored(d.Key(), func(err error) {
 			if err != nil {
-				err = fmt.Errorf("the disk of this VR cannot be written (%w): the request is kept in memory, to be stored and sent when it can; it is lost if the VR stops before", err)
+				err = fmt.Errorf("the disk of this VR cannot be written (%w): it is kept in memory, to be stored and sent when it can; it is lost if the VR stops before", err)
 			}
 			stored <- err
 		})

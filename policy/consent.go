@@ -33,8 +33,8 @@ func allows(s tables.Site, vn string, others []string, user tables.PublicKey) bo
 	fits := func(list, has []string) bool {
 		return len(list) == 0 || !slices.ContainsFunc(has, func(name string) bool { return !slices.Contains(list, name) })
 	}
-	return len(s.AllowVNs)+len(s.With)+len(s.Users) > 0 &&
-		fits(s.AllowVNs, []string{vn}) && fits(s.With, others) && (len(s.Users) == 0 || slices.Contains(s.Users, user))
+	return len(s.Allowed)+len(s.With)+len(s.Users) > 0 &&
+		fits(s.Allowed, []string{vn}) && fits(s.With, others) && (len(s.Users) == 0 || slices.Contains(s.Users, user))
 }
 
 // consent refuses or holds up a change of a VN to d, in which hosts or prefixes of the sites added
@@ -153,7 +153,7 @@ func (c *clerk) withdraw(args WithdrawArgs) Decision {
 	d.leaveSite(args.Site)
 	s := c.sitePolicy(args.Site)
 	s.Version = c.v.NextVersion(tables.SiteKey(args.Site))
-	s.AllowVNs = slices.DeleteFunc(slices.Clone(s.AllowVNs), func(name string) bool { return name == args.VN })
+	s.Allowed = slices.DeleteFunc(slices.Clone(s.Allowed), func(name string) bool { return name == args.VN })
 	s.Withdrawn = slices.DeleteFunc(append(slices.Clone(s.Withdrawn), args.VN), func(name string) bool {
 		vn, known := c.v.VNByName(name)
 		return known && vn.State == tables.VNShutdown

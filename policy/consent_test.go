@@ -25,16 +25,16 @@ func TestConsent(t *testing.T) {
 		"ask":              {&tables.Site{Consent: "ask"}, tables.StatePending, false, "waiting"},
 		"never":            {&tables.Site{Consent: "never"}, tables.StateRefused, true, "lets none of its hosts"},
 		"open":             {&tables.Site{Consent: "open"}, tables.StateDone, false, ""},
-		"this VN":          {&tables.Site{Consent: "ask", AllowVNs: []string{"blue", "red"}}, tables.StateDone, false, ""},
-		"another VN":       {&tables.Site{Consent: "ask", AllowVNs: []string{"blue"}}, tables.StatePending, false, "waiting"},
+		"this VN":          {&tables.Site{Consent: "ask", Allowed: []string{"blue", "red"}}, tables.StateDone, false, ""},
+		"another VN":       {&tables.Site{Consent: "ask", Allowed: []string{"blue"}}, tables.StatePending, false, "waiting"},
 		"with this site":   {&tables.Site{Consent: "ask", With: []string{"s1"}}, tables.StateDone, false, ""},
 		"with another":     {&tables.Site{Consent: "ask", With: []string{"s3"}}, tables.StatePending, false, "waiting"},
 		"this user":        {&tables.Site{Consent: "ask", Users: []tables.PublicKey{vna}}, tables.StateDone, false, ""},
 		"another user":     {&tables.Site{Consent: "ask", Users: []tables.PublicKey{tables.PublicOf(tablestest.New(5, 0).Authority)}}, tables.StatePending, false, "waiting"},
-		"VN and with":      {&tables.Site{Consent: "ask", AllowVNs: []string{"red"}, With: []string{"s1", "s3"}}, tables.StateDone, false, ""},
-		"VN but not with":  {&tables.Site{Consent: "ask", AllowVNs: []string{"red"}, With: []string{"s3"}}, tables.StatePending, false, "waiting"},
+		"VN and with":      {&tables.Site{Consent: "ask", Allowed: []string{"red"}, With: []string{"s1", "s3"}}, tables.StateDone, false, ""},
+		"VN but not with":  {&tables.Site{Consent: "ask", Allowed: []string{"red"}, With: []string{"s3"}}, tables.StatePending, false, "waiting"},
 		"open, but left":   {&tables.Site{Consent: "open", Withdrawn: []string{"red"}}, tables.StatePending, false, "waiting"},
-		"this VN but left": {&tables.Site{Consent: "ask", AllowVNs: []string{"red"}, Withdrawn: []string{"red"}}, tables.StatePending, false, "waiting"},
+		"this VN but left": {&tables.Site{Consent: "ask", Allowed: []string{"red"}, Withdrawn: []string{"red"}}, tables.StatePending, false, "waiting"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 3, 2)
@@ -203,7 +203,7 @@ func TestSiteSet(t *testing.T) {
 	w.must(set(policy.SiteSetArgs{Consent: "ask", AllowVNs: many[:64], With: []string{"s2", "s2", "s1"}, Contact: &text}), "s1")
 	w.must(set(policy.SiteSetArgs{Location: &text}), "s1")
 	s := w.View().Get(tables.SiteKey("s1")).Body().(tables.Site)
-	if s.Version != 2 || s.Contact != text || s.Location != text || len(s.AllowVNs) != 64 || len(s.With) != 2 {
+	if s.Version != 2 || s.Contact != text || s.Location != text || len(s.Allowed) != 64 || len(s.With) != 2 {
 		t.Errorf("%+v", s)
 	}
 	w.refuses(w.ask(w.admin, policy.OpSiteSet, policy.SiteSetArgs{Site: "s9", Consent: "open"}), "no site")

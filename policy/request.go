@@ -149,3 +149,48 @@ func NewRequest(now time.Time, random io.Reader, key ed25519.PrivateKey, op stri
 	}
 	return tables.Sign(r, key)
 }
+
+// About says for people what a request is about, such as "blue 10.192.0.10"; "" if its arguments
+// cannot be read. Names that a stranger chose are cut and quoted where they are none.
+func About(r tables.Request) string {
+	name := func(s string) string {
+		if tables.ValidName(s) {
+			return s
+		}
+		return short(s)
+	}
+	list := func(first string, hosts []netip.Addr) string {
+		const most = 3
+		text := name(first)
+		for i, h := range hosts {
+			if i == most {
+				return fmt.Sprintf("%s and %d more", text, len(hosts)-most)
+			}
+			text += " " + h.String()
+		}
+		return text
+	}
+	var (
+		create   VNCreateArgs
+		hosts    VNHostsArgs
+		vn       VNArgs
+		grant    UserGrantArgs
+		withdraw WithdrawArgs
+		site     SiteSetArgs
+	)
+	switch {
+	case r.Op == OpVNCreate && tables.DecodeArgs(r.Args, &create) == nil:
+		return list(create.Name, create.Hosts)
+	case (r.Op == OpVNJoin || r.Op == OpVNLeave) && tables.DecodeArgs(r.Args, &hosts) == nil:
+		return list(hosts.VN, hosts.Hosts)
+	case r.Op == OpVNShutdown && tables.DecodeArgs(r.Args, &vn) == nil:
+		return name(vn.VN)
+	case r.Op == OpUserGrant && tables.DecodeArgs(r.Args, &grant) == nil:
+		return name(grant.Name)
+	case r.Op == OpWithdraw && tables.DecodeArgs(r.Args, &withdraw) == nil:
+		return name(withdraw.Site) + " " + name(withdraw.VN)
+	case r.Op == OpSiteSet && tables.DecodeArgs(r.Args, &site) == nil:
+		return name(site.Site)
+	}
+	return ""
+}

@@ -33,8 +33,8 @@ func (c *clerk) siteSet(args SiteSetArgs) Decision {
 				return refused("%s", nameRule(list[i]))
 			}
 		}
-		s.Consent, s.AllowVNs, s.With, s.Users, s.Withdrawn = args.Consent, sortedNames(args.AllowVNs), sortedNames(args.With), sortedKeys(args.Users), nil
-		if max(len(s.AllowVNs), len(s.With), len(s.Users)) > listMax {
+		s.Consent, s.Allowed, s.With, s.Users, s.Withdrawn = args.Consent, sortedNames(args.AllowVNs), sortedNames(args.With), sortedKeys(args.Users), nil
+		if max(len(s.Allowed), len(s.With), len(s.Users)) > listMax {
 			return refused("a list has more than %d entries", listMax)
 		}
 		if slices.ContainsFunc(s.Users, tables.PublicKey.IsZero) {

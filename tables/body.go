@@ -73,9 +73,9 @@ type Site struct {
 
 	// With Consent "ask": what the site need not be asked about. Of the lists that are not empty, all
 	// must fit.
-	AllowVNs []string    `cbor:"7,keyasint,omitempty"` // names of VNs
-	With     []string    `cbor:"8,keyasint,omitempty"` // the other sites that a VN has hosts of
-	Users    []PublicKey `cbor:"9,keyasint,omitempty"` // who asks
+	Allowed []string    `cbor:"7,keyasint,omitempty"` // names of VNs
+	With    []string    `cbor:"8,keyasint,omitempty"` // the other sites that a VN has hosts of
+	Users   []PublicKey `cbor:"9,keyasint,omitempty"` // who asks
 	// Withdrawn are the names of VNs that the site has left: it is asked about them, whatever else holds.
 	Withdrawn []string `cbor:"10,keyasint,omitempty"`
 }

@@ -216,7 +216,7 @@ func (b Site) check() error {
 		checkPrefixes("subnets", b.Subnets, 0, prefixesMax),
 		when(b.Consent == "ask" || b.Consent == "open" || b.Consent == "never", "consent is not ask, open or never"),
 		checkSorted("users", b.Users, 0, policyMax, compareKeys),
-		checkNames("allowed VNs", b.AllowVNs),
+		checkNames("allowed VNs", b.Allowed),
 		checkNames("sites", b.With),
 		checkNames("withdrawn VNs", b.Withdrawn),
 	)

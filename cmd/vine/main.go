@@ -66,6 +66,7 @@ static route. The VRs carry isolated virtual networks (VNs) between the sites.`,
 		{"A federation and its VRs:", []*cobra.Command{
 			newInitCommand(e), newJoinCommand(e), newUpCommand(e), newDownCommand(e), newReloadCommand(e), newDrainCommand(e), newDemoCommand(e),
 			newInviteCommand(e), newPendingCommand(e), newAdmitCommand(e), newRefuseCommand(e), newRevokeCommand(e),
+			newUserCommand(e), newSiteCommand(e), newConsentCommand(e),
 		}},
 		{"Virtual networks and hosts:", []*cobra.Command{newVNCommand(e), newHostCommand(e)}},
 		{"Looking:", []*cobra.Command{

@@ -39,7 +39,7 @@ func (a *asking) flags(c *cobra.Command) {
 // ask signs a request for op with the user's key, hands it to the running VR and waits for the
 // outcome, which it prints. A refusal is an error that wraps control.ErrRefused.
 func (e *Env) ask(ctx context.Context, a asking, op string, args any) error {
-	key, err := e.userKey(ctx, a.user)
+	user, err := e.credential(ctx, a.user)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,10 @@ func (e *Env) ask(ctx context.Context, a asking, op string, args any) error {
 	if err != nil {
 		return err
 	}
-	d, err := policy.NewRequest(e.Now(), e.Rand, key, op, args)
+	if err := user.introduce(ctx, vr); err != nil {
+		return err
+	}
+	d, err := policy.NewRequest(e.Now(), e.Rand, user.key, op, args)
 	if err != nil {
 		return err
 	}

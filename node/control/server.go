@@ -145,7 +145,7 @@ func routes(r Router) http.Handler {
 		pathQueues:  get("queues", r.Queues),
 		pathPaths:   func(q *http.Request) (int, any, error) { return paths(r, q) },
 		pathPending: get("pending", all(r.Pending)),
-		pathDocs:    get("documents", all(r.Documents)),
+		pathUsers:   get("users", all(r.Users)),
 		pathVNs + "/{name}": func(q *http.Request) (int, any, error) {
 			vn, err := r.VN(q.Context(), q.PathValue("name"))
 			return http.StatusOK, named("vn", vn), err
@@ -154,7 +154,14 @@ func routes(r Router) http.Handler {
 	} {
 		mux.Handle(path, resource{http.MethodGet: f})
 	}
-	mux.Handle(pathRequests, resource{http.MethodPost: func(q *http.Request) (int, any, error) { return submit(r, q) }})
+	mux.Handle(pathRequests, resource{
+		http.MethodGet:  get("requests", all(r.Requests)),
+		http.MethodPost: func(q *http.Request) (int, any, error) { return takes(q, "request", r.Submit) },
+	})
+	mux.Handle(pathDocs, resource{
+		http.MethodGet:  get("documents", all(r.Documents)),
+		http.MethodPost: func(q *http.Request) (int, any, error) { return takes(q, "document", r.Publish) },
+	})
 	mux.Handle(pathReload, resource{http.MethodPost: func(q *http.Request) (int, any, error) {
 		err := r.Reload(q.Context())
 		return http.StatusOK, named("reloaded", true), err
@@ -203,20 +210,21 @@ func all[T any](f func(context.Context) ([]T, error)) func(context.Context) ([]T
 	}
 }
 
-// submit answers POST requests: 202 when the request is on disk here, which is what "accepted" means.
-func submit(router Router, r *http.Request) (int, any, error) {
+// takes answers POST requests whose body is a document: 202 when that is on disk here, which is what
+// "accepted" means. what names the answer.
+func takes[T any](r *http.Request, what string, f func(context.Context, []byte) (T, error)) (int, any, error) {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != typeEnvelope {
-		return 0, nil, plain(http.StatusUnsupportedMediaType, "the body must be a request document, sent as %s", typeEnvelope)
+		return 0, nil, plain(http.StatusUnsupportedMediaType, "the body must be a signed %s, sent as %s", what, typeEnvelope)
 	}
 	envelope, err := io.ReadAll(r.Body)
 	if err != nil {
 		return 0, nil, readError(err)
 	}
 	if len(envelope) == 0 {
-		return 0, nil, plain(http.StatusBadRequest, "the body is empty; it must be a request document")
+		return 0, nil, plain(http.StatusBadRequest, "the body is empty; it must be a signed %s", what)
 	}
-	out, err := router.Submit(r.Context(), envelope)
-	return http.StatusAccepted, named("request", out), err
+	out, err := f(r.Context(), envelope)
+	return http.StatusAccepted, named(what, out), err
 }
 
 // noBody refuses a body where there is nothing to say: it was meant for something else.
