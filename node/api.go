@@ -369,6 +369,9 @@ func (a api) take(ctx context.Context, d *tables.Document) error {
 func (l *loop) submit(now time.Time, d *tables.Document, stored chan<- error) {
 	outcome, err := l.store.Put(now, d, tables.FromNetwork)
 	l.takeChanges(now)
+	if outcome == tables.Held {
+		l.store.Release(d) // who brought it is told so, and may say it again
+	}
 	switch {
 	case err != nil:
 		stored <- fmt.Errorf("%w: %v", control.ErrRefused, err)
@@ -392,7 +395,7 @@ func (a api) Request(ctx context.Context, id tables.Hash, wait time.Duration) (c
 		defer t.Stop()
 		deadline = t.C
 	}
-	for {
+	for was := false; ; was = true {
 		woken := make(chan struct{})
 		out := control.Request{ID: hex.EncodeToString(id[:]), State: "accepted"}
 		known := false
@@ -411,6 +414,10 @@ func (a api) Request(ctx context.Context, id tables.Hash, wait time.Duration) (c
 		switch {
 		case err != nil:
 			return out, err
+		case !known && was:
+			// It was withdrawn while we waited: no authority will answer it.
+			out.State, out.Reason = tables.StateRefused, "the user has no right any more, or the request has ended"
+			return out, nil
 		case !known:
 			return out, fmt.Errorf("request %s: %w", out.ID, control.ErrNotFound)
 		case out.State == tables.StateDone || out.State == tables.StateRefused || wait == 0:

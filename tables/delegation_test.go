@@ -277,3 +277,23 @@ func TestLoadManyDelegations(t *testing.T) {
 		t.Errorf("%d documents of %d", got, want)
 	}
 }
+
+// What whoever brought it was refused does not count later, when what it needed has come.
+func TestReleased(t *testing.T) {
+	c := newChain(2)
+	s := tables.NewStore(c.f.View().FederationID())
+	var docs []*tables.Document
+	for _, d := range c.f.Documents() {
+		if g, ok := d.Body().(tables.Grant); ok && g.Parent == tables.PublicOf(c.keys[0]) {
+			docs = append(docs, d)
+			continue
+		}
+		if o, _ := s.Put(c.f.Now, d, tables.FromNetwork); o == tables.Held {
+			s.Release(d)
+		}
+	}
+	put(t, s, c.f.Now, docs[0], tables.Kept, nil)
+	if s.Held() != 0 || len(s.Grants(tables.PublicOf(c.keys[2]), c.f.Now)) != 0 {
+		t.Error("it counts after all")
+	}
+}

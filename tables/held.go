@@ -85,6 +85,18 @@ func (s *Store) hold(d *Document, origin Origin, err error) {
 	}
 }
 
+// Release gives up a document that Put has held: whoever brought it was told that it does not count,
+// so it must not count later.
+func (s *Store) Release(d *Document) {
+	s.held = slices.DeleteFunc(s.held, func(h heldDocument) bool {
+		if h.doc != d {
+			return false
+		}
+		s.heldSize -= len(d.raw)
+		return true
+	})
+}
+
 // Held returns how many documents wait for others.
 func (s *Store) Held() int { return len(s.held) }
 

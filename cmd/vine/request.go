@@ -90,6 +90,9 @@ func (e *Env) await(ctx context.Context, vr *control.Client, id tables.Hash, r c
 			return r, hinted(fmt.Errorf("no outcome within %s (the request is %s): %w", wait, r.State, err),
 				"the request stays valid for 30 days and is carried out when the authority sees it; do not send it again")
 		}
+		if errors.Is(err, control.ErrNotFound) { // it was taken, and is gone
+			return r, fmt.Errorf("%w: the request was dropped, since the right of its user has ended meanwhile", control.ErrRefused)
+		}
 		if err != nil {
 			return r, err
 		}
