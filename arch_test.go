@@ -35,6 +35,7 @@ var rooms = map[string]room{
 	"tables/fib":               {pure: true, homes: "github.com/gaissmai/bart"},
 	"tables/tablestest":        {imports: "tables"},
 	"policy":                   {pure: true, imports: "tables"},
+	"policy/policytest":        {imports: "policy tables"},
 	"transport":                {pure: true, imports: "tables transport/frame transport/path transport/secure"},
 	"transport/frame":          {pure: true, imports: "tables"},
 	"transport/path":           {pure: true, imports: "tables"},

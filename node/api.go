@@ -145,6 +145,7 @@ func (a api) Sites(context.Context) ([]control.Site, error) {
 		if site.Subnets == nil {
 			site.Subnets = []netip.Prefix{}
 		}
+		describePolicy(v, s, &site)
 		list = append(list, site)
 	}
 	return list, nil
@@ -366,18 +367,7 @@ func (a api) Submit(ctx context.Context, envelope []byte) (control.Request, erro
 	if err != nil {
 		return control.Request{}, err
 	}
-	stored := make(chan error, 1)
-	if err := a.n.call(ctx, func(now time.Time, l *loop) { l.submit(now, d, stored) }); err != nil {
-		return control.Request{}, err
-	}
-	select {
-	case err = <-stored:
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-a.n.done:
-		err = net.ErrClosed
-	}
-	if err != nil {
+	if err := a.take(ctx, d); err != nil {
 		return control.Request{}, err
 	}
 	return a.Request(ctx, d.Hash(), 0)
@@ -394,19 +384,38 @@ func parseRequest(envelope []byte) (*tables.Document, error) {
 	return d, nil
 }
 
-// submit keeps a request and says on stored when it is on disk: not before is it accepted.
+// take keeps a document that came by the management interface; it is on disk when there is no error.
+func (a api) take(ctx context.Context, d *tables.Document) error {
+	stored := make(chan error, 1)
+	if err := a.n.call(ctx, func(now time.Time, l *loop) { l.submit(now, d, stored) }); err != nil {
+		return err
+	}
+	select {
+	case err := <-stored:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.n.done:
+		return net.ErrClosed
+	}
+}
+
+// submit keeps a document and says on stored when it is on disk: not before is it accepted.
 func (l *loop) submit(now time.Time, d *tables.Document, stored chan<- error) {
 	outcome, err := l.store.Put(now, d, tables.FromNetwork)
 	l.takeChanges(now)
+	if outcome == tables.Held {
+		l.store.Release(d) // who brought it is told so, and may say it again
+	}
 	switch {
 	case err != nil:
 		stored <- fmt.Errorf("%w: %v", control.ErrRefused, err)
 	case outcome != tables.Kept && outcome != tables.Same:
-		stored <- fmt.Errorf("%w: the request is %s", control.ErrRefused, outcome)
+		stored <- fmt.Errorf("%w: the %s is %s", control.ErrRefused, d.Kind(), outcome)
 	default:
 		l.backlog.whenStored(d.Key(), func(err error) {
 			if err != nil {
-				err = fmt.Errorf("the disk of this VR cannot be written (%w): the request is kept in memory, to be stored and sent when it can; it is lost if the VR stops before", err)
+				err = fmt.Errorf("the disk of this VR cannot be written (%w): it is kept in memory, to be stored and sent when it can; it is lost if the VR stops before", err)
 			}
 			stored <- err
 		})
@@ -421,7 +430,7 @@ func (a api) Request(ctx context.Context, id tables.Hash, wait time.Duration) (c
 		defer t.Stop()
 		deadline = t.C
 	}
-	for {
+	for was := false; ; was = true {
 		woken := make(chan struct{})
 		out := control.Request{ID: hex.EncodeToString(id[:]), State: "accepted"}
 		known := false
@@ -440,6 +449,10 @@ func (a api) Request(ctx context.Context, id tables.Hash, wait time.Duration) (c
 		switch {
 		case err != nil:
 			return out, err
+		case !known && was:
+			// It was withdrawn while we waited: no authority will answer it.
+			out.State, out.Reason = tables.StateRefused, "the user has no right any more, or the request has ended"
+			return out, nil
 		case !known:
 			return out, fmt.Errorf("request %s: %w", out.ID, control.ErrNotFound)
 		case out.State == tables.StateDone || out.State == tables.StateRefused || wait == 0:

@@ -141,6 +141,35 @@ func (b bounded) VN(ctx context.Context, name string) (control.VN, error) {
 	return vn, err
 }
 
+// Users implements control.Router. Grants are among the documents that everybody sees.
+func (b bounded) Users(ctx context.Context) ([]control.User, error) {
+	return allowed(ctx, func() error { _, err := b.reach(); return err }, b.api.Users)
+}
+
+// Requests implements control.Router: the caller's own, and those that wait for a site that it speaks for.
+func (b bounded) Requests(ctx context.Context) ([]control.OpenRequest, error) {
+	return filtered(ctx, b, b.api.Requests, func(r policy.Reach, q control.OpenRequest) bool {
+		var id tables.Hash
+		n, err := hex.Decode(id[:], []byte(q.ID)[:min(len(q.ID), 2*len(id))])
+		return err == nil && n == len(id) && b.mine(id) || slices.ContainsFunc(q.WaitsFor, r.Operates)
+	})
+}
+
+// Publish implements control.Router. A caller hands in its own delegations only.
+func (b bounded) Publish(ctx context.Context, envelope []byte) (control.Published, error) {
+	if _, err := b.reach(); err != nil {
+		return control.Published{}, err
+	}
+	d, err := tables.ParseDocument(envelope)
+	if err != nil {
+		return control.Published{}, fmt.Errorf("%w: %v", control.ErrRefused, err)
+	}
+	if g, ok := d.Body().(tables.Grant); ok && g.Parent != b.key {
+		return control.Published{}, fmt.Errorf("%w: the delegation is of %s, the caller is %s", control.ErrForbidden, g.Parent.Fingerprint(), b.key.Fingerprint())
+	}
+	return b.api.Publish(ctx, envelope)
+}
+
 // VNLog implements control.Router. It is for who sees the whole VN.
 func (b bounded) VNLog(ctx context.Context, name string) ([]control.Entry, error) {
 	return allowed(ctx, b.whole(name), func(ctx context.Context) ([]control.Entry, error) { return b.api.VNLog(ctx, name) })

@@ -138,17 +138,25 @@ func (l *loop) name(id tables.RouterID) string {
 	return id.String()
 }
 
-// wakeRequests tells those who wait for the outcome of a request.
+// wakeRequests tells those who wait for the outcome of a request that it has one, or is gone.
 func (l *loop) wakeRequests(changes []tables.Change) {
-	for _, c := range changes {
-		if c.Doc == nil || c.Key.Kind != tables.KindReceipt {
-			continue
-		}
-		request := c.Doc.Body().(tables.Receipt).Request
+	wake := func(request tables.Hash) {
 		for _, wake := range l.waits[request] {
 			close(wake)
 		}
 		delete(l.waits, request)
+	}
+	for _, c := range changes {
+		switch {
+		case c.Doc != nil && c.Key.Kind == tables.KindReceipt:
+			wake(c.Doc.Body().(tables.Receipt).Request)
+		case c.Doc == nil && c.Key.Kind == tables.KindRequest:
+			for request := range l.waits {
+				if tables.RequestKey(request) == c.Key {
+					wake(request)
+				}
+			}
+		}
 	}
 }
 

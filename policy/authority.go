@@ -50,6 +50,12 @@ func (a Authority) decide(now time.Time, v *tables.View, id tables.Hash, r table
 		return refused("the request has ended before the authority saw it: ask again")
 	}
 	c := &clerk{Authority: a, now: now, v: v, id: id, r: r, planning: planning}
+	return c.decide()
+}
+
+// decide is Decide for a request that is still open.
+func (c *clerk) decide() Decision {
+	r := c.r
 	switch r.Op {
 	case OpJoin:
 		return with(c, c.join)
@@ -77,6 +83,16 @@ func (a Authority) decide(now time.Time, v *tables.View, id tables.Hash, r table
 		return with(c, c.vrSwitch)
 	case OpRevoke:
 		return with(c, c.revoke)
+	case OpUserGrant:
+		return with(c, c.userGrant)
+	case OpUserRevoke:
+		return with(c, c.userRevoke)
+	case OpSiteSet:
+		return with(c, c.siteSet)
+	case OpConsent:
+		return with(c, c.agree)
+	case OpWithdraw:
+		return with(c, c.withdraw)
 	default:
 		return refused("operation %s is unknown to this authority: it may run an older version", short(r.Op))
 	}
@@ -91,6 +107,8 @@ type clerk struct {
 	r   tables.Request
 	// planning says that nothing will be signed: whose VN it is does not matter.
 	planning bool
+
+	waits []string // the sites whose consent the request waits for
 }
 
 // with decodes the arguments of the request for decide.

@@ -24,6 +24,10 @@ func MayJoin(v *tables.View, now time.Time, user tables.PublicKey, vn, site stri
 	if !c.may(OpVNJoin, subject{vn: vn, sites: sites, entering: !slices.Contains(d.sites(), site)}) {
 		return false
 	}
-	_, ok = c.consent(sites)
+	if at := slices.IndexFunc(v.Enrolments(), func(e tables.Enrolment) bool { return e.Site == site }); at >= 0 {
+		// Of one of its VRs, as if it delivered something.
+		d.sets = append(d.sets, tables.DeliverySet{Routers: []tables.RouterID{v.Enrolments()[at].Router}})
+	}
+	_, ok = c.consent(d, sites)
 	return ok
 }

@@ -55,7 +55,7 @@ func (r Reach) Operates(site string) bool {
 
 // Asks reports whether some grant gives the right to ask for an operation, on something.
 func (r Reach) Asks(op string) bool {
-	return slices.ContainsFunc(r.grants, func(g tables.Grant) bool { return slices.Contains(rights[op], g.Role) })
+	return slices.ContainsFunc(r.grants, right(op).has)
 }
 
 // Document reports whether news of a document with this key may be seen: of what Site and VN let see. nameOf returns the

@@ -27,6 +27,11 @@ const (
 	OpVRDisable  = "vr.disable"  // VRArgs
 	OpVREnable   = "vr.enable"   // VRArgs
 	OpRevoke     = "revoke"      // RevokeArgs
+	OpUserGrant  = "user.grant"  // UserGrantArgs
+	OpUserRevoke = "user.revoke" // UserRevokeArgs
+	OpSiteSet    = "site.set"    // SiteSetArgs
+	OpConsent    = "consent"     // ConsentArgs
+	OpWithdraw   = "withdraw"    // WithdrawArgs
 )
 
 // JoinArgs ask for the enrolment of the identity that signs the request.
@@ -124,6 +129,48 @@ type RevokeArgs struct {
 	Reason string `cbor:"2,keyasint"`
 }
 
+// UserGrantArgs ask that a user gets a role.
+type UserGrantArgs struct {
+	User     tables.PublicKey `cbor:"1,keyasint"`
+	Name     string           `cbor:"2,keyasint"` // what people call him
+	Role     tables.Role      `cbor:"3,keyasint"`
+	Scope    string           `cbor:"4,keyasint"`
+	NotAfter int64            `cbor:"5,keyasint"` // Unix seconds
+}
+
+// UserRevokeArgs ask that rights of a user end; without a role and a scope all of them.
+type UserRevokeArgs struct {
+	User   tables.PublicKey `cbor:"1,keyasint"`
+	Role   tables.Role      `cbor:"2,keyasint"`
+	Scope  string           `cbor:"3,keyasint"`
+	Reason string           `cbor:"4,keyasint"`
+}
+
+// SiteSetArgs change what a site says. An empty Consent leaves the policy as it is, a nil text that.
+type SiteSetArgs struct {
+	Site     string             `cbor:"1,keyasint"`
+	Consent  string             `cbor:"2,keyasint"`
+	AllowVNs []string           `cbor:"3,keyasint"` // what needs no asking: see tables.Site
+	With     []string           `cbor:"4,keyasint"`
+	Users    []tables.PublicKey `cbor:"5,keyasint"`
+	Contact  *string            `cbor:"6,keyasint,omitempty"`
+	Location *string            `cbor:"7,keyasint,omitempty"`
+}
+
+// ConsentArgs answer for a site to a request that waits for its consent.
+type ConsentArgs struct {
+	Request tables.Hash `cbor:"1,keyasint"`
+	Site    string      `cbor:"2,keyasint"` // that the user speaks for
+	Refuse  bool        `cbor:"3,keyasint"`
+	Reason  string      `cbor:"4,keyasint"` // of a refusal
+}
+
+// WithdrawArgs ask that everything of a site leaves a VN.
+type WithdrawArgs struct {
+	Site string `cbor:"1,keyasint"`
+	VN   string `cbor:"2,keyasint"`
+}
+
 // requestLife is how long a request may wait for an authority that is away.
 const requestLife = 30 * 24 * time.Hour
 
@@ -141,4 +188,49 @@ func NewRequest(now time.Time, random io.Reader, key ed25519.PrivateKey, op stri
 		return nil, fmt.Errorf("make request: %w", err)
 	}
 	return tables.Sign(r, key)
+}
+
+// About says for people what a request is about, such as "blue 10.192.0.10"; "" if its arguments
+// cannot be read. Names that a stranger chose are cut and quoted where they are none.
+func About(r tables.Request) string {
+	name := func(s string) string {
+		if tables.ValidName(s) {
+			return s
+		}
+		return short(s)
+	}
+	list := func(first string, hosts []netip.Addr) string {
+		const most = 3
+		text := name(first)
+		for i, h := range hosts {
+			if i == most {
+				return fmt.Sprintf("%s and %d more", text, len(hosts)-most)
+			}
+			text += " " + h.String()
+		}
+		return text
+	}
+	var (
+		create   VNCreateArgs
+		hosts    VNHostsArgs
+		vn       VNArgs
+		grant    UserGrantArgs
+		withdraw WithdrawArgs
+		site     SiteSetArgs
+	)
+	switch {
+	case r.Op == OpVNCreate && tables.DecodeArgs(r.Args, &create) == nil:
+		return list(create.Name, create.Hosts)
+	case (r.Op == OpVNJoin || r.Op == OpVNLeave) && tables.DecodeArgs(r.Args, &hosts) == nil:
+		return list(hosts.VN, hosts.Hosts)
+	case r.Op == OpVNShutdown && tables.DecodeArgs(r.Args, &vn) == nil:
+		return name(vn.VN)
+	case r.Op == OpUserGrant && tables.DecodeArgs(r.Args, &grant) == nil:
+		return name(grant.Name)
+	case r.Op == OpWithdraw && tables.DecodeArgs(r.Args, &withdraw) == nil:
+		return name(withdraw.Site) + " " + name(withdraw.VN)
+	case r.Op == OpSiteSet && tables.DecodeArgs(r.Args, &site) == nil:
+		return name(site.Site)
+	}
+	return ""
 }

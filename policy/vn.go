@@ -43,10 +43,10 @@ func (c *clerk) vnCreate(args VNCreateArgs) Decision {
 	if !c.may(OpVNCreate, subject{vn: args.Name, sites: sites}) {
 		return refused("you may not create VN %s with these hosts: that takes a grant for all their sites or for vn/%s", args.Name, args.Name)
 	}
-	if refusal, ok := c.consent(sites); !ok {
+	if refusal, ok := c.apart(d); !ok {
 		return refusal
 	}
-	if refusal, ok := c.apart(d); !ok {
+	if refusal, ok := c.consent(d, sites); !ok {
 		return refusal
 	}
 	return c.sign(change{draft: d, state: tables.VNActive, seal: seal})
@@ -69,23 +69,6 @@ func (c *clerk) addPrefix(d *draft, at PrefixAt) (Decision, bool) {
 	}
 	if err := d.add([]netip.Prefix{at.Prefix}, []tables.RouterID{e.Router}); err != nil {
 		return refused("%v", err), false
-	}
-	return Decision{}, true
-}
-
-// consent refuses what the policy of one of sites does not allow the asking user.
-func (c *clerk) consent(sites []string) (Decision, bool) {
-	for _, name := range sites {
-		asks := "ask" // as a site that has no document yet
-		if d := c.v.Get(tables.SiteKey(name)); d != nil {
-			asks = d.Body().(tables.Site).Consent
-		}
-		switch {
-		case asks == "never":
-			return refused("site %s lets none of its hosts into VNs", name), false
-		case asks != "open" && !c.may(opConsent, subject{sites: []string{name}}):
-			return refused("site %s wants to be asked: its administrator, or one of the federation, has to make this request", name), false
-		}
 	}
 	return Decision{}, true
 }
@@ -136,10 +119,10 @@ func (c *clerk) vnJoin(args VNHostsArgs) Decision {
 		}
 		return refused("you may not add these hosts to VN %s: that takes a grant for their site or for vn/%s", args.VN, args.VN)
 	}
-	if refusal, ok := c.consent(sites); !ok {
+	if refusal, ok := c.apart(d); !ok {
 		return refusal
 	}
-	if refusal, ok := c.apart(d); !ok {
+	if refusal, ok := c.consent(d, sites); !ok {
 		return refusal
 	}
 	return c.sign(same(d))

@@ -41,10 +41,10 @@ func (c *clerk) vnMerge(args VNMergeArgs) Decision {
 	d.hosts = append(d.hosts, from.hosts...)
 	slices.SortFunc(d.hosts, netip.Addr.Compare)
 	d.hosts = slices.Compact(d.hosts)
-	if refusal, ok := c.consent(d.sites()); !ok {
+	if refusal, ok := c.apart(d, from.vn.ID); !ok {
 		return refusal
 	}
-	if refusal, ok := c.apart(d, from.vn.ID); !ok {
+	if refusal, ok := c.consent(d, from.sites()); !ok {
 		return refusal
 	}
 	seal := d.vn.Seal
@@ -106,6 +106,9 @@ func (c *clerk) vnSplit(args VNSplitArgs) Decision {
 	if refusal, ok := c.apart(part, d.vn.ID); !ok {
 		return refusal
 	}
+	if refusal, ok := c.consent(part, part.sites()); !ok {
+		return refusal
+	}
 	decision := c.sign(
 		change{draft: part, state: tables.VNActive, seal: d.vn.Seal, other: d.vn.ID, with: []tables.VNVersion{{VN: d.vn.ID, Version: d.vn.Version + 1}}},
 		change{draft: d, state: d.vn.State, seal: d.vn.Seal, other: id, with: []tables.VNVersion{{VN: id, Version: 1}}},
@@ -120,7 +123,7 @@ func (c *clerk) vnSplit(args VNSplitArgs) Decision {
 func (c *clerk) inherit(old, part string) []tables.Body {
 	var grants []tables.Body
 	for _, g := range c.v.AllGrants() {
-		if g.Scope != "vn/"+old || g.Role != tables.RoleVNA || g.Revoked || !g.Parent.IsZero() || g.NotAfter <= c.now.Unix() {
+		if g.Scope != "vn/"+old || !slices.Contains(right(OpVNUpdate).Roles, g.Role) || g.Revoked || !g.Parent.IsZero() || g.NotAfter <= c.now.Unix() {
 			continue
 		}
 		g.Scope = "vn/" + part
@@ -170,12 +173,15 @@ func (c *clerk) vnUpdate(args VNUpdateArgs) Decision {
 	if !c.may(OpVNUpdate, subject{vn: args.VN, sites: slices.Concat(before, d.sites())}) {
 		return refused("you may not change VN %s: that takes a grant as its administrator or as one of the federation", args.VN)
 	}
-	if entered := without(d.sites(), before); len(entered) > 0 {
-		if refusal, ok := c.consent(entered); !ok {
-			return refusal
-		}
-	}
 	if refusal, ok := c.apart(d); !ok {
+		return refusal
+	}
+	var added []string
+	for _, at := range args.Add {
+		e, _ := c.v.EnrolmentByName(at.VR)
+		added = append(added, e.Site)
+	}
+	if refusal, ok := c.consent(d, added); !ok {
 		return refusal
 	}
 	decision := c.sign(change{draft: d, state: d.vn.State, seal: seal})
@@ -231,10 +237,11 @@ func (c *clerk) vnRestore(args VNRestoreArgs) Decision {
 	if !c.may(OpVNRestore, subject{vn: args.VN, sites: slices.Concat(now.sites(), d.sites())}) {
 		return refused("you may not restore VN %s: that takes a grant as its administrator or as one of the federation", args.VN)
 	}
-	if refusal, ok := c.consent(d.sitesOf(without(d.hosts, now.hosts))); !ok {
+	if refusal, ok := c.apart(d); !ok {
 		return refusal
 	}
-	if refusal, ok := c.apart(d); !ok {
+	back := slices.Concat(d.sitesOf(without(d.hosts, now.hosts)), without(d.sites(), now.sites()))
+	if refusal, ok := c.consent(d, back); !ok {
 		return refusal
 	}
 	decision := c.sign(change{draft: d, state: now.vn.State, seal: then.Seal})

@@ -72,7 +72,17 @@ type Site struct {
 	Contact  string         `cbor:"3,keyasint"`
 	Location string         `cbor:"4,keyasint"`
 	Subnets  []netip.Prefix `cbor:"5,keyasint"` // physical subnets of the LAN
-	Consent  string         `cbor:"6,keyasint"` // "ask" (default), "open", "never"
+	Consent  string         `cbor:"6,keyasint"` // "ask" (default), "open", "never"; see package policy
+
+	// What follows came later and is left out of the encoding when there is nothing to say.
+
+	// With Consent "ask": what the site need not be asked about. Of the lists that are not empty, all
+	// must fit.
+	Allowed []string    `cbor:"7,keyasint,omitempty"` // names of VNs
+	With    []string    `cbor:"8,keyasint,omitempty"` // the other sites that a VN has hosts of
+	Users   []PublicKey `cbor:"9,keyasint,omitempty"` // who asks
+	// Withdrawn are the names of VNs that the site has left: it is asked about them, whatever else holds.
+	Withdrawn []string `cbor:"10,keyasint,omitempty"`
 }
 
 // A Role is a set of rights (dissertation table 5-1).
@@ -96,6 +106,9 @@ type Grant struct {
 	NotAfter int64     `cbor:"6,keyasint"`
 	Parent   PublicKey `cbor:"7,keyasint"` // zero: the authority; else the delegating user
 	Revoked  bool      `cbor:"8,keyasint"`
+	// By is the user at whose request the authority signed; zero for the first administrator and for
+	// delegations, and then left out of the encoding. It is for people: nothing depends on it.
+	By PublicKey `cbor:"9,keyasint,omitzero"`
 }
 
 // A VNState says whether a VN carries packets.

@@ -7,13 +7,8 @@ import (
 	"time"
 )
 
-const (
-	// openPerUser bounds requests of one user that nobody has answered yet (architecture,
-	// "Management").
-	openPerUser = 16
-	// delegatedPerUser bounds the grants that one user can give out.
-	delegatedPerUser = 64
-)
+// openPerUser bounds requests of one user that nobody has answered yet (architecture, "Management").
+const openPerUser = 16
 
 // authorise reports whether the signers of d may sign it, given what the store has. The answer
 // does not depend on versions of d itself other than the current one.
@@ -185,50 +180,6 @@ func (s *Store) checkBlocks(b Enrolment) error {
 		}
 	}
 	return nil
-}
-
-func (s *Store) authoriseGrant(now time.Time, d *Document, b Grant, origin Origin) error {
-	if b.Parent.IsZero() {
-		if err := s.byAuthority(now, d, origin); err != nil {
-			return err
-		}
-	} else if err := s.authoriseDelegation(d, b); err != nil {
-		return err
-	}
-	old, known := bodyOf[Grant](s.view, d.key)
-	if b.Revoked || known && !old.Revoked && b.NotAfter <= old.NotAfter {
-		return nil // takes rights away, or gives none
-	}
-	return s.fresh(now, origin)
-}
-
-// authoriseDelegation admits a grant that the parent signed and that a grant of the parent by
-// the authority covers. Delegated rights are not delegated further.
-func (s *Store) authoriseDelegation(d *Document, b Grant) error {
-	if !d.SignedBy(b.Parent) {
-		return fmt.Errorf("%w: not the parent", ErrSigner)
-	}
-	if s.Revoked(b.Parent) {
-		return fmt.Errorf("%w: the parent", ErrRevoked)
-	}
-	if s.docs[d.key] == nil && len(s.delegated[b.Parent]) >= delegatedPerUser {
-		return fmt.Errorf("%w: grants of one user", ErrQuota)
-	}
-	for _, p := range s.grants[b.Parent] {
-		if g := p.body.(Grant); g.Parent.IsZero() && !g.Revoked && g.Covers(b) {
-			return nil
-		}
-	}
-	return notYet(fmt.Errorf("%w: no grant of the parent covers this", ErrSigner), grantsOf(b.Parent))
-}
-
-// Covers reports whether a holder of g may give away b: a role that is the same or lower, in a
-// scope that is the same or narrower, ending no later. An administrator of the federation may
-// give any role anywhere; an end user's role is the lowest.
-func (b Grant) Covers(given Grant) bool {
-	role := b.Role == given.Role || b.Role == RoleADM || given.Role == RoleEU
-	scope := b.Scope == given.Scope || b.Scope == "federation"
-	return role && scope && given.NotAfter <= b.NotAfter
 }
 
 func (s *Store) authoriseHead(now time.Time, d *Document, b Head, origin Origin) error {

@@ -27,16 +27,6 @@ func TestGuardBlocksOfRevoked(t *testing.T) {
 	}
 }
 
-func TestGuardNoDelegationOfDelegated(t *testing.T) {
-	f := tablestest.New(1, 1)
-	ann, bob := f.AddUser("ann", tables.RoleADM, "federation"), f.Key()
-	g := tables.Grant{Version: 1, User: tables.PublicOf(bob), Name: "bob", Role: tables.RoleADM, Scope: "federation",
-		NotAfter: f.Now.Unix() + 3600, Parent: tables.PublicOf(ann)}
-	f.Put(g, ann)
-	g.User, g.Parent, g.Name = tables.PublicOf(f.Key()), tables.PublicOf(bob), "eve"
-	put(t, f.Store(), f.Now, tablestest.Sign(g, bob), tables.Held, tables.ErrSigner)
-}
-
 // twoAuthorities adds an authority key to f.
 func twoAuthorities(f *tablestest.Federation, years int) ed25519.PrivateKey {
 	key := f.Key()

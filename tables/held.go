@@ -41,7 +41,10 @@ func (s *Store) meets(d *Document) []DocKey {
 	case Head:
 		keys = append(keys, anyHead)
 	case Grant:
-		keys = append(keys, grantsOf(b.User))
+		// What rests on this grant by way of others may now be nearer to the authority.
+		for _, user := range s.below(b.User) {
+			keys = append(keys, grantsOf(user))
+		}
 	case Revocation:
 		keys = append(keys, grantsOf(b.Identity))
 		if id, ok := s.byIdentity[b.Identity]; ok {
@@ -80,6 +83,18 @@ func (s *Store) hold(d *Document, origin Origin, err error) {
 		s.heldSize -= len(s.held[0].doc.raw)
 		s.held = slices.Delete(s.held, 0, 1)
 	}
+}
+
+// Release gives up a document that Put has held: whoever brought it was told that it does not count,
+// so it must not count later.
+func (s *Store) Release(d *Document) {
+	s.held = slices.DeleteFunc(s.held, func(h heldDocument) bool {
+		if h.doc != d {
+			return false
+		}
+		s.heldSize -= len(d.raw)
+		return true
+	})
 }
 
 // Held returns how many documents wait for others.

@@ -93,18 +93,6 @@ func (s *Store) recheckRevoked(now time.Time, identity PublicKey) {
 	}
 }
 
-// recheckDelegations takes out the grants of parent that nothing of the parent's covers any
-// more, and then the requests that rested on them.
-func (s *Store) recheckDelegations(now time.Time, parent PublicKey) {
-	for _, d := range slices.Clone(s.delegated[parent]) {
-		g := d.body.(Grant)
-		if err := s.authoriseDelegation(d, g); err != nil {
-			s.withdraw(d, err)
-			s.recheckRequests(now, g.User)
-		}
-	}
-}
-
 // recheckRequests takes out the requests of a user that has no grant left.
 func (s *Store) recheckRequests(now time.Time, user PublicKey) {
 	if len(s.Grants(user, now)) > 0 {

@@ -257,6 +257,14 @@ func (s *Store) Load(now time.Time, docs []*Document, origin Origin) []error {
 			errs = append(errs, err)
 		}
 	}
+	// More are held in a store of many delegations than it remembers, so those are tried again here.
+	for range DelegationDepth {
+		for _, d := range sorted {
+			if have := s.docs[d.key]; held[d] != nil && (have == nil || have.Version() < d.Version()) {
+				_, held[d] = s.Put(now, d, origin)
+			}
+		}
+	}
 	for _, d := range sorted {
 		if have := s.docs[d.key]; held[d] != nil && (have == nil || have.Version() < d.Version()) {
 			errs = append(errs, held[d])
@@ -276,13 +284,14 @@ func compareParents(a, b *Document) int {
 	return rank(a) - rank(b)
 }
 
-// Expire removes what time has ended: requests past their end or whose user has no grant left,
-// and receipts that nobody needs any more. Call it every few minutes, and TakeChanges after it: a
+// Expire removes what time has ended: delegations, requests past their end or whose user has no
+// grant left, and receipts that nobody needs any more. Call it every few minutes, and TakeChanges after it: a
 // Change without a Doc leaves the index.
 //
 // What it removes Put refuses as ErrExpired from then on, so routers that have heard of the same
 // documents come to hold the same ones again.
 func (s *Store) Expire(now time.Time) {
+	s.expireDelegations(now)
 	for _, d := range s.Requests() {
 		r := d.body.(Request)
 		if ended(s.requestEnd(now, d), now) || r.Op != OpJoin && len(s.Grants(r.User, now)) == 0 {

@@ -160,7 +160,7 @@ func TestGrants(t *testing.T) {
 	f := tablestest.New(1, 1)
 	admin := f.AddUser("ann", tables.RoleVNA, "vn/red")
 	user := f.Key()
-	end := f.Now.AddDate(0, 6, 0).Unix()
+	end := f.Now.AddDate(0, 0, 20).Unix()
 	delegated := tables.Grant{Version: 1, User: tables.PublicOf(user), Name: "bob", Role: tables.RoleEU, Scope: "vn/red",
 		NotAfter: end, Parent: tables.PublicOf(admin)}
 	tests := []struct {
@@ -175,7 +175,7 @@ func TestGrants(t *testing.T) {
 		{"higher role", func(g *tables.Grant) { g.Role = tables.RoleADM }, admin, tables.Held, tables.ErrSigner},
 		{"other scope", func(g *tables.Grant) { g.Scope = "vn/blue" }, admin, tables.Held, tables.ErrSigner},
 		{"wider scope", func(g *tables.Grant) { g.Scope = "federation" }, admin, tables.Held, tables.ErrSigner},
-		{"beyond the parent's end", func(g *tables.Grant) { g.NotAfter = f.Now.AddDate(1, 0, 1).Unix() }, admin, tables.Held, tables.ErrSigner},
+		{"longer than a delegation may be", func(g *tables.Grant) { g.NotAfter = f.Now.AddDate(0, 0, 31).Unix() }, admin, tables.Refused, tables.ErrExpired},
 		{"signed by the user", func(*tables.Grant) {}, user, tables.Refused, tables.ErrSigner},
 		{"of a parent without grant", func(g *tables.Grant) { g.Parent = f.Router(1).Key() }, f.Router(1).Identity, tables.Held, tables.ErrSigner},
 		{"as the authority", func(g *tables.Grant) { g.Parent = tables.PublicKey{} }, admin, tables.Held, tables.ErrSigner},
@@ -191,7 +191,7 @@ func TestGrants(t *testing.T) {
 		s := f.Store()
 		d := tablestest.Sign(delegated, admin)
 		put(t, s, f.Now, d, tables.Kept, nil)
-		if len(s.Grants(delegated.User, f.Now)) != 1 || len(s.Grants(delegated.User, f.Now.AddDate(0, 7, 0))) != 0 {
+		if len(s.Grants(delegated.User, f.Now)) != 1 || len(s.Grants(delegated.User, f.Now.AddDate(0, 0, 21))) != 0 {
 			t.Fatal("not in force, or beyond its end")
 		}
 		revoked := s.Grants(tables.PublicOf(admin), f.Now)[0]
@@ -458,7 +458,16 @@ func history() *tablestest.Federation {
 	ann := f.AddUser("ann", tables.RoleADM, "federation")
 	bob := f.Key()
 	f.Put(tables.Grant{Version: 1, User: tables.PublicOf(bob), Name: "bob", Role: tables.RoleEU, Scope: "federation",
-		NotAfter: f.Now.AddDate(0, 1, 0).Unix(), Parent: tables.PublicOf(ann)}, ann)
+		NotAfter: f.Now.AddDate(0, 0, 20).Unix(), Parent: tables.PublicOf(ann)}, ann)
+	// Two chains of three delegations, which share the last two users. One of them falls.
+	cat, dan := f.Key(), f.Key()
+	eve := f.AddUser("eve", tables.RoleVNA, "vn/red")
+	for _, link := range []struct{ parent, user ed25519.PrivateKey }{{bob, cat}, {eve, cat}, {cat, dan}, {dan, f.Key()}} {
+		f.Put(tables.Grant{Version: 1, User: tables.PublicOf(link.user), Name: "link", Role: tables.RoleEU, Scope: "vn/red",
+			NotAfter: f.Now.AddDate(0, 0, 10).Unix(), Parent: tables.PublicOf(link.parent)}, link.parent)
+	}
+	f.Put(tables.Grant{Version: 2, User: tables.PublicOf(eve), Name: "eve", Role: tables.RoleVNA, Scope: "vn/red",
+		NotAfter: f.Now.AddDate(1, 0, 0).Unix(), Revoked: true}, f.Authority)
 	now := f.Now.Unix()
 	request := f.Put(tables.Request{User: tables.PublicOf(bob), Op: "vn.join", Issued: now, NotAfter: now + 3600}, bob)
 	f.Put(tables.Receipt{Version: 1, Request: request.Hash(), State: tables.StateDone, Issued: now}, f.Authority)

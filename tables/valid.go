@@ -24,6 +24,7 @@ const (
 	queuesMax      = 8    // LinkRecord.Queues
 	streamsMax     = 4    // LinkRecord.Streams: two protocols, two families
 	setMax         = 16   // routers in one delivery set
+	policyMax      = 64   // names or keys in one list of a site's policy
 	leavesMax      = 4096 // fragments or rosters of one manifest: 256 KiB / 60 bytes
 	withMax        = 256  // VN.With: 16 KiB / 17 bytes, and room for the rest
 )
@@ -215,7 +216,21 @@ func (b Site) check() error {
 		checkText("location", b.Location, textMax),
 		checkPrefixes("subnets", b.Subnets, 0, prefixesMax),
 		when(b.Consent == "ask" || b.Consent == "open" || b.Consent == "never", "consent is not ask, open or never"),
+		checkSorted("users", b.Users, 0, policyMax, compareKeys),
+		checkNames("allowed VNs", b.Allowed),
+		checkNames("sites", b.With),
+		checkNames("withdrawn VNs", b.Withdrawn),
 	)
+}
+
+// checkNames admits up to policyMax names, sorted and distinct.
+func checkNames(field string, list []string) error {
+	for _, name := range list {
+		if !ValidName(name) {
+			return checkName(field, name)
+		}
+	}
+	return checkSorted(field, list, 0, policyMax, strings.Compare)
 }
 
 func (b Grant) check() error {
@@ -228,7 +243,11 @@ func (b Grant) check() error {
 		checkTime("end", b.NotAfter),
 	)
 	if err == nil && !b.Parent.IsZero() {
-		err = firstError(checkKey("parent", b.Parent), when(b.Parent != b.User, "parent is the user itself"))
+		err = firstError(checkKey("parent", b.Parent), when(b.Parent != b.User, "parent is the user itself"),
+			when(b.By.IsZero(), "a delegation by request"))
+	}
+	if err == nil && !b.By.IsZero() {
+		err = checkKey("by", b.By)
 	}
 	return err
 }

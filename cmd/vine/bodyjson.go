@@ -192,13 +192,17 @@ func fromJSON(where string, in any, v reflect.Value) error {
 	return nil
 }
 
-// structFromJSON fills a struct. Every field must be there: a signature is no place for defaults.
+// structFromJSON fills a struct. Every field must be there: a signature is no place for defaults. Only
+// what came later, and is left out of what is signed when it says nothing, may be left out here too.
 func structFromJSON(where string, object map[string]any, v reflect.Value) error {
 	known := map[string]bool{}
 	for i := range v.NumField() {
 		name := snake(v.Type().Field(i).Name)
 		known[name] = true
 		x, ok := object[name]
+		if !ok && strings.Contains(v.Type().Field(i).Tag.Get("cbor"), ",omit") {
+			continue
+		}
 		if !ok {
 			return fmt.Errorf("%s: %q is missing", where, name)
 		}

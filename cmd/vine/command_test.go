@@ -42,6 +42,10 @@ func TestTables(t *testing.T) {
 			"osaka  up     relayed  kyoto  tls        13ms  1.2 %  1392  17.4 Mb/s (at least, traffic, 3 s)  950 kb/s  1m1s     blue\n",
 		"pending": "FINGERPRINT                       NAME   SITE  ASKED                 REASON\n" +
 			"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  osaka  -     2027-01-15T08:00:00Z  -\n",
+		"user list": "NAME     ROLE  SCOPE    UNTIL                 STATE   GIVEN BY           FINGERPRINT\n" +
+			"ann?[2J  vna   vn/blue  2027-01-15T08:00:00Z  active  delegated by root  cccccccccccccccccccccccccccccccc\n",
+		"site show east": "name                 east\ncontact              ops@tokyo.example?]0;gotcha?\nlocation             -\nsubnets              -\n" +
+			"VRs                  tokyo\nconsent              ask\nwithout asking: VNs  blue red\n  with sites         -\n  by users           -\nhas left             -\n",
 		"vn list": "NAME  ID   STATE   SEAL     VERSION  INSTALLED  SETS  HOSTS\n" +
 			"blue  vn7  active  encrypt  3        3          1     1\n",
 		"vn show blue": "name       blue\nID         vn7\nstate      active\nseal       encrypt\nversion    3\ninstalled  3\n" +
@@ -68,7 +72,8 @@ func TestJSONIsOneDocument(t *testing.T) {
 		d := newDesk(t, vr)
 		for command, list := range map[string]string{
 			"status": "", "members": "members", "sites": "sites", "vrs": "vrs", "hosts": "hosts", "routes": "routes",
-			"links": "links", "queues": "", "paths osaka": "", "drain -q": "", "drain --undo -q": "", "pending": "pending", "vn list": "vns", "host list": "lan_hosts", "host requests": "host_requests", "vn show blue": "", "reload": "",
+			"host list": "lan_hosts", "host requests": "host_requests", "vn log blue": "", "vn plan leave blue 10.192.0.10": "", "vn compare blue 1": "",
+			"links": "links", "queues": "", "paths osaka": "", "drain -q": "", "drain --undo -q": "", "pending": "pending", "user list": "users", "vn list": "vns", "vn show blue": "", "reload": "",
 		} {
 			code, stdout, stderr := d.run(append(strings.Fields(command), "--json")...)
 			var got map[string]any
@@ -134,8 +139,19 @@ func TestRequests(t *testing.T) {
 		"vn join blue 10.192.0.1 10.192.0.2": {policy.OpVNJoin, &policy.VNHostsArgs{VN: "blue", Hosts: addrs("10.192.0.1", "10.192.0.2")}},
 		"vn leave blue 10.192.0.1":           {policy.OpVNLeave, &policy.VNHostsArgs{VN: "blue", Hosts: addrs("10.192.0.1")}},
 		"vn shutdown blue --yes":             {policy.OpVNShutdown, &policy.VNArgs{VN: "blue"}},
+		"site set east --consent ask --allow-vn blue,red --with west --contact me": {policy.OpSiteSet, &policy.SiteSetArgs{
+			Site: "east", Consent: "ask", AllowVNs: []string{"blue", "red"}, With: []string{"west"}, Contact: new("me"),
+		}},
+		"consent --withdraw east blue --yes": {policy.OpWithdraw, &policy.WithdrawArgs{Site: "east", VN: "blue"}},
+		"consent 3f9a01c2":                   {policy.OpConsent, &policy.ConsentArgs{Request: tables.Hash{0x3f, 0x9a, 0x01, 0xc2}, Site: "east"}},
+		"consent 3f9a01c20 --site west --refuse --reason later": {policy.OpConsent, &policy.ConsentArgs{
+			Request: tables.Hash{0x3f, 0x9a, 0x01, 0xc2}, Site: "west", Refuse: true, Reason: "later",
+		}},
 	} {
-		vr := &paperVR{outcome: control.Request{State: "done", Result: "vn9"}}
+		vr := &paperVR{
+			outcome: control.Request{State: "done", Result: "vn9"},
+			waiting: []control.OpenRequest{{ID: "3f9a01c2" + strings.Repeat("0", 56), WaitsFor: []string{"east"}}},
+		}
 		d := newDesk(t, vr)
 		code, stdout, stderr := d.run(strings.Fields(command)...)
 		if code != 0 || len(vr.asked) != 1 || !strings.Contains(stdout, "result   vn9\n") || !strings.Contains(stderr, "accepted") {

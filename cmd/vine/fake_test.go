@@ -23,6 +23,9 @@ import (
 // A paperVR is a running VR that exists only on paper. It answers a request with outcome.
 type paperVR struct {
 	asked     []tables.Request
+	documents [][]byte              // those that say who may sign
+	waiting   []control.OpenRequest // requests
+	published []*tables.Document
 	outcome   control.Request
 	submitErr error
 	empty     bool
@@ -68,7 +71,7 @@ func (p *paperVR) Members(context.Context) ([]control.Member, error) {
 }
 
 func (p *paperVR) Sites(context.Context) ([]control.Site, error) {
-	return only(p, control.Site{Name: "east", Contact: "ops@tokyo.example\x1b]0;gotcha\a", VRs: []string{"tokyo"}})
+	return only(p, control.Site{Name: "east", Contact: "ops@tokyo.example\x1b]0;gotcha\a", VRs: []string{"tokyo"}, Consent: "ask", AllowVNs: []string{"blue", "red"}})
 }
 
 func (p *paperVR) VRs(context.Context) ([]control.VR, error) {
@@ -223,7 +226,27 @@ func (p *paperVR) Drained(context.Context) (control.Drain, error) {
 	return d, nil
 }
 
-func (p *paperVR) Documents(context.Context) ([][]byte, error) { return nil, nil }
+func (p *paperVR) Documents(context.Context) ([][]byte, error) { return p.documents, nil }
+
+func (p *paperVR) Users(context.Context) ([]control.User, error) {
+	return only(p, control.User{
+		Name: "ann\x1b[2J", Fingerprint: strings.Repeat("c", 32), Role: "vna", Scope: "vn/blue", Until: time.Unix(1_800_000_000, 0), State: "active", Delegated: true, By: "root",
+	})
+}
+
+func (p *paperVR) Requests(context.Context) ([]control.OpenRequest, error) { return p.waiting, nil }
+
+func (p *paperVR) Publish(_ context.Context, envelope []byte) (control.Published, error) {
+	d, err := tables.ParseDocument(envelope)
+	if err == nil {
+		err = p.submitErr
+	}
+	if err != nil {
+		return control.Published{}, fmt.Errorf("%w: %w", control.ErrRefused, err)
+	}
+	p.published = append(p.published, d)
+	return control.Published{Key: d.Key().String(), Version: d.Version()}, nil
+}
 
 func (p *paperVR) Pending(context.Context) ([]control.Pending, error) {
 	return only(p, control.Pending{Fingerprint: strings.Repeat("b", 32), Name: "osaka", Asked: time.Unix(1_800_000_000, 0)})

@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/term"
@@ -22,7 +20,7 @@ const (
 	// passphraseMin keeps out what falls to the first guesses. Argon2id makes each guess dear; it
 	// cannot mend a passphrase that is on every list.
 	passphraseMin = 8
-	secretFileMax = 4096
+	secretFileMax = 4096 // a key with three delegations has 2,000 bytes
 )
 
 // readSecret reads a file that holds a secret. One that others may read is refused.
@@ -149,8 +147,9 @@ func (e *Env) readKey(ctx context.Context, path, passphraseFile string) (ed25519
 		}
 		return key, nil
 	}
-	// The content is not quoted: it may be a secret.
-	seed, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	// The content is not quoted: it may be a secret. Delegations may follow the key.
+	first, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	seed, err := hex.DecodeString(strings.TrimSpace(first))
 	if err != nil || len(seed) != ed25519.SeedSize {
 		return nil, fmt.Errorf("key file %s holds no key: want %d hexadecimal digits or a sealed key", path, 2*ed25519.SeedSize)
 	}
@@ -159,20 +158,6 @@ func (e *Env) readKey(ctx context.Context, path, passphraseFile string) (ed25519
 
 // userKey returns the key that signs for the user: from path, $VINE_USER or the state directory.
 func (e *Env) userKey(ctx context.Context, path string) (ed25519.PrivateKey, error) {
-	if path == "" {
-		path = os.Getenv("VINE_USER")
-	}
-	if path == "" {
-		c, err := e.loadConfig()
-		if err != nil {
-			return nil, err
-		}
-		path = filepath.Join(c.State, "user.key")
-	}
-	key, err := e.readKey(ctx, path, "")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hinted(fmt.Errorf("there is no user key %s", path),
-			"this takes the key of a user of the federation; `vine init` made the first one on its machine. Name the file with --user or in $VINE_USER")
-	}
-	return key, err
+	c, err := e.credential(ctx, path)
+	return c.key, err
 }

@@ -43,15 +43,18 @@ func (a *asking) flags(c *cobra.Command) {
 // ask signs a request for op with the user's key, hands it to the running VR and waits for the
 // outcome, which it prints; or it asks what would happen, and prints that. A refusal is an error that wraps control.ErrRefused.
 func (e *Env) ask(ctx context.Context, a asking, op string, args any) error {
-	key, err := e.userKey(ctx, a.user)
+	user, err := e.credential(ctx, a.user)
 	if err != nil {
 		return err
 	}
-	vr, err := e.clientOf(key)
+	vr, err := e.clientOf(user.key)
 	if err != nil {
 		return err
 	}
-	d, err := policy.NewRequest(e.Now(), e.Rand, key, op, args)
+	if err := user.introduce(ctx, vr); err != nil {
+		return err
+	}
+	d, err := policy.NewRequest(e.Now(), e.Rand, user.key, op, args)
 	if err != nil {
 		return err
 	}
@@ -93,6 +96,9 @@ func (e *Env) await(ctx context.Context, vr *control.Client, id tables.Hash, r c
 		if errors.Is(err, context.DeadlineExceeded) {
 			return r, hinted(fmt.Errorf("no outcome within %s (the request is %s): %w", wait, r.State, err),
 				"the request stays valid for 30 days and is carried out when the authority sees it; do not send it again")
+		}
+		if errors.Is(err, control.ErrNotFound) { // it was taken, and is gone
+			return r, fmt.Errorf("%w: the request was dropped, since the right of its user has ended meanwhile", control.ErrRefused)
 		}
 		if err != nil {
 			return r, err

@@ -202,6 +202,23 @@ func (c *Client) submit(ctx context.Context, envelope []byte, h http.Header) (Re
 	return out.Request, nil
 }
 
+// Users implements Router.
+func (c *Client) Users(ctx context.Context) ([]User, error) {
+	return read[[]User](ctx, c, pathUsers, "users", 0)
+}
+
+// Requests implements Router.
+func (c *Client) Requests(ctx context.Context) ([]OpenRequest, error) {
+	return read[[]OpenRequest](ctx, c, pathRequests, "requests", 0)
+}
+
+// Publish implements Router.
+func (c *Client) Publish(ctx context.Context, envelope []byte) (Published, error) {
+	var out struct{ Document Published }
+	err := c.do(ctx, http.MethodPost, pathDocs, envelope, 0, &out)
+	return out.Document, err
+}
+
 // Request implements Router. It waits at most WaitMax, in whole seconds.
 func (c *Client) Request(ctx context.Context, id tables.Hash, wait time.Duration) (Request, error) {
 	wait = min(wait, WaitMax).Truncate(time.Second)

@@ -135,6 +135,17 @@ func TestRoundTrip(t *testing.T) {
 	wantDocuments, _ := r.Documents(ctx)
 	documents, err := c.Documents(ctx)
 	same("documents", documents, wantDocuments, err)
+	wantUsers, _ := r.Users(ctx)
+	users, err := c.Users(ctx)
+	same("users", users, wantUsers, err)
+	wantRequests, _ := r.Requests(ctx)
+	requests, err := c.Requests(ctx)
+	same("requests", requests, wantRequests, err)
+	published, err := c.Publish(ctx, []byte("a grant"))
+	same("published", published, control.Published{Key: "grant:x", Version: 1}, err)
+	if _, err := c.Publish(ctx, []byte("bad")); !errors.Is(err, control.ErrRefused) {
+		t.Errorf("a bad document: %v", err)
+	}
 	if err := c.Reload(ctx); err != nil || r.reloads != 1 {
 		t.Errorf("reload: %v, %d times", err, r.reloads)
 	}

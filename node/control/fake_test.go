@@ -181,6 +181,24 @@ func (r *router) Pending(context.Context) ([]control.Pending, error) {
 	return []control.Pending{{Fingerprint: "abc"}}, r.fail
 }
 
+func (r *router) Users(context.Context) ([]control.User, error) {
+	return []control.User{{Name: "ann", Role: "vna", Scope: "vn/blue", Until: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC), State: "active", Delegated: true, By: "bob"}}, r.fail
+}
+
+func (r *router) Requests(context.Context) ([]control.OpenRequest, error) {
+	return []control.OpenRequest{{ID: fmt.Sprintf("%064x", 1), Op: "vn.join", User: "ann", State: "pending", WaitsFor: []string{"east"}}}, r.fail
+}
+
+func (r *router) Publish(_ context.Context, envelope []byte) (control.Published, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if string(envelope) == "bad" {
+		return control.Published{}, fmt.Errorf("%w: malformed document", control.ErrRefused)
+	}
+	r.submitted = append(r.submitted, envelope)
+	return control.Published{Key: "grant:x", Version: 1}, r.fail
+}
+
 func (r *router) Submit(_ context.Context, envelope []byte) (control.Request, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

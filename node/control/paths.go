@@ -16,6 +16,7 @@ const (
 	pathDrain    = pathPrefix + "drain"
 	pathPending  = pathPrefix + "pending"
 	pathDocs     = pathPrefix + "documents"
+	pathUsers    = pathPrefix + "users"
 	pathRequests = pathPrefix + "requests"
 	pathPlans    = pathPrefix + "plans"
 	pathReload   = pathPrefix + "reload"

@@ -58,6 +58,14 @@ type Router interface {
 	// Documents returns the envelopes of the documents that say who may sign: roots, grants,
 	// revocations and heads.
 	Documents(ctx context.Context) ([][]byte, error)
+	// Users returns every right that a user has or had, delegations too.
+	Users(ctx context.Context) ([]User, error)
+	// Requests returns the open requests that are not to join.
+	Requests(ctx context.Context) ([]OpenRequest, error)
+	// Publish takes a document that a user has signed and that needs no answer of the authority: a
+	// delegation. When it returns without an error that is on this VR's disk and on its way to the
+	// others. An error that wraps ErrRefused says why not.
+	Publish(ctx context.Context, envelope []byte) (Published, error)
 	// Submit takes a request document. When it returns without an error the request is on this
 	// VR's disk and on its way to the authority. An error that wraps ErrRefused says why not.
 	Submit(ctx context.Context, envelope []byte) (Request, error)
@@ -139,6 +147,12 @@ type Site struct {
 	Location string         `json:"location"`
 	Subnets  []netip.Prefix `json:"subnets"`
 	VRs      []string       `json:"vrs"`
+	// What the site says about its hosts in VNs: see tables.Site. Users are names or fingerprints.
+	Consent   string   `json:"consent"`
+	AllowVNs  []string `json:"allow_vns"`
+	With      []string `json:"with"`
+	Users     []string `json:"users"`
+	Withdrawn []string `json:"withdrawn"`
 }
 
 // A VR is one enrolled VR.

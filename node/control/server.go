@@ -213,6 +213,19 @@ func submit(router Router, r *http.Request) (int, any, error) {
 	return http.StatusAccepted, named("request", out), err
 }
 
+// publish answers POST documents, with 202 as submit does.
+func publish(router Router, r *http.Request) (int, any, error) {
+	envelope, err := envelopeOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := checkMatch(router, r); err != nil {
+		return 0, nil, err
+	}
+	out, err := router.Publish(r.Context(), envelope)
+	return http.StatusAccepted, named("document", out), err
+}
+
 func isEnvelope(contentType string) bool {
 	media, _, err := mime.ParseMediaType(contentType)
 	return err == nil && media == typeEnvelope

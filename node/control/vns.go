@@ -115,14 +115,14 @@ func plan(router Router, q *http.Request) (int, any, error) {
 // envelopeOf reads the request document that is the body of q.
 func envelopeOf(q *http.Request) ([]byte, error) {
 	if !isEnvelope(q.Header.Get("Content-Type")) {
-		return nil, plain(http.StatusUnsupportedMediaType, "the body must be a request document, sent as %s", typeEnvelope)
+		return nil, plain(http.StatusUnsupportedMediaType, "the body must be a signed document, sent as %s", typeEnvelope)
 	}
 	envelope, err := io.ReadAll(q.Body)
 	if err != nil {
 		return nil, readError(err)
 	}
 	if len(envelope) == 0 {
-		return nil, plain(http.StatusBadRequest, "the body is empty; it must be a request document")
+		return nil, plain(http.StatusBadRequest, "the body is empty; it must be a signed document")
 	}
 	return envelope, nil
 }
