@@ -38,10 +38,35 @@ func TestRandomOperations(t *testing.T) {
 		for range rapid.IntRange(5, 40).Draw(r, "steps") {
 			w.Now = w.Now.Add(time.Second)
 			user := rapid.SampledFrom(users).Draw(r, "user")
+			if w.openRequests(user) >= 15 {
+				user = w.admin // what waits for consent counts
+			}
 			newcomer := rapid.SampledFrom(newcomers).Draw(r, "newcomer")
 			fpr := tables.PublicOf(newcomer).Fingerprint()
 			vn, h := name.Draw(r, "vn"), hosts.Draw(r, "hosts")
-			switch rapid.SampledFrom([]string{"create", "create", "create", "join", "join", "join", "leave", "shutdown", "enter", "admit", "refuse", "revoke"}).Draw(r, "op") {
+			switch rapid.SampledFrom([]string{"create", "create", "create", "join", "join", "join", "leave", "shutdown", "enter", "admit", "refuse", "revoke", "withdraw", "withdraw", "consent"}).Draw(r, "op") {
+			case "withdraw":
+				site := rapid.SampledFrom([]string{"s1", "s2", "s3"}).Draw(r, "site")
+				var gone []netip.Addr
+				if header, ok := w.View().VNByName(vn); ok {
+					roster, _ := w.View().Roster(header.ID, site)
+					gone = roster.Hosts
+				}
+				if w.ask(user, policy.OpWithdraw, policy.WithdrawArgs{Site: site, VN: vn}).State == tables.StateDone {
+					for _, a := range gone {
+						delete(members[vn], a)
+					}
+				}
+			case "consent":
+				for _, d := range w.View().Requests() {
+					request := d.Body().(tables.Request)
+					for _, site := range policy.WaitsFor(w.Now, w.View(), d.Hash(), request) {
+						w.ask(w.admin, policy.OpConsent, policy.ConsentArgs{Request: d.Hash(), Site: site, Refuse: rapid.Bool().Draw(r, "no")})
+					}
+					if request.Op != policy.OpJoin && w.View().Open(d.Hash()) && w.decide(d).State == tables.StateDone {
+						w.remember(members, request)
+					}
+				}
 			case "create":
 				args := policy.VNCreateArgs{Name: vn, Hosts: h, Prefixes: rapid.SliceOfN(at, 0, 2).Draw(r, "prefixes")}
 				if w.ask(user, policy.OpVNCreate, args).State == tables.StateDone {
@@ -85,6 +110,33 @@ func TestRandomOperations(t *testing.T) {
 		w.checkMembers(r, members)
 		w.checkWays(r)
 	})
+}
+
+// openRequests counts the requests of a user that have no final answer.
+func (w *world) openRequests(user ed25519.PrivateKey) (n int) {
+	for _, d := range w.View().Requests() {
+		if d.Body().(tables.Request).User == tables.PublicOf(user) && w.View().Open(d.Hash()) {
+			n++
+		}
+	}
+	return n
+}
+
+// remember does to members what a request did that was carried out late.
+func (w *world) remember(members map[string]map[netip.Addr]bool, r tables.Request) {
+	var create policy.VNCreateArgs
+	var join policy.VNHostsArgs
+	switch {
+	case r.Op == policy.OpVNCreate && tables.DecodeArgs(r.Args, &create) == nil:
+		join = policy.VNHostsArgs{VN: create.Name, Hosts: create.Hosts}
+		members[join.VN] = map[netip.Addr]bool{}
+	case r.Op == policy.OpVNJoin && tables.DecodeArgs(r.Args, &join) == nil:
+	default:
+		return
+	}
+	for _, a := range join.Hosts {
+		members[join.VN][a] = true
+	}
 }
 
 // checkMembers compares what the routers have as local hosts with members, which knows nothing of
