@@ -113,7 +113,7 @@ func TestConsentOfFormerAdministrator(t *testing.T) {
 	d := w.create(1, 2)
 	w.decide(d)
 	w.must(w.consent(w.sa1, d, "s1"), "s1")
-	w.must(w.ask(w.admin, policy.OpUserRevoke, policy.UserRevokeArgs{User: tables.PublicOf(w.sa1)}), "1")
+	w.must(w.ask(w.admin, policy.OpUserRevoke, policy.UserRevokeArgs{User: tables.PublicOf(w.sa1)}), "1 right")
 	w.want(w.decide(d), tables.StatePending, "site s1, site s2")
 }
 

@@ -39,10 +39,36 @@ func TestRandomOperations(t *testing.T) {
 		for range rapid.IntRange(5, 40).Draw(r, "steps") {
 			w.Now = w.Now.Add(time.Second)
 			user := rapid.SampledFrom(users).Draw(r, "user")
+			if w.openRequests(user) >= 15 {
+				user = w.admin // what waits for consent counts
+			}
 			newcomer := rapid.SampledFrom(newcomers).Draw(r, "newcomer")
 			fpr := tables.PublicOf(newcomer).Fingerprint()
 			vn, h := name.Draw(r, "vn"), hosts.Draw(r, "hosts")
-			switch rapid.SampledFrom([]string{"create", "create", "create", "join", "join", "join", "leave", "shutdown", "merge", "split", "restore", "enter", "admit", "refuse", "revoke"}).Draw(r, "op") {
+			switch rapid.SampledFrom([]string{"create", "create", "create", "join", "join", "join", "leave", "shutdown", "merge", "split", "restore", "enter", "admit", "refuse", "revoke", "withdraw", "withdraw", "consent"}).Draw(r, "op") {
+			case "withdraw":
+				site := rapid.SampledFrom([]string{"s1", "s2", "s3"}).Draw(r, "site")
+				var gone []netip.Addr
+				if header, ok := w.View().VNByName(vn); ok {
+					roster, _ := w.View().Roster(header.ID, site)
+					gone = roster.Hosts
+				}
+				if w.ask(user, policy.OpWithdraw, policy.WithdrawArgs{Site: site, VN: vn}).State == tables.StateDone {
+					for _, a := range gone {
+						delete(members[vn], a)
+					}
+				}
+			case "consent":
+				for _, d := range w.View().Requests() {
+					request := d.Body().(tables.Request)
+					for _, site := range policy.WaitsFor(w.Now, w.View(), d.Hash(), request) {
+						w.ask(w.admin, policy.OpConsent, policy.ConsentArgs{Request: d.Hash(), Site: site, Refuse: rapid.Bool().Draw(r, "no")})
+					}
+					if request.Op != policy.OpJoin && w.View().Open(d.Hash()) && w.decide(d).State == tables.StateDone {
+						w.remember(members, states, request)
+						w.note(r, states)
+					}
+				}
 			case "create":
 				args := policy.VNCreateArgs{Name: vn, Hosts: h, Prefixes: rapid.SliceOfN(at, 0, 2).Draw(r, "prefixes")}
 				if w.ask(user, policy.OpVNCreate, args).State == tables.StateDone {
@@ -68,30 +94,13 @@ func TestRandomOperations(t *testing.T) {
 					delete(members, vn)
 				}
 			case "merge":
-				from := name.Draw(r, "from")
-				if w.ask(user, policy.OpVNMerge, policy.VNMergeArgs{VN: vn, From: from}).State == tables.StateDone {
-					for a := range members[from] {
-						members[vn][a] = true
-					}
-					delete(members, from)
-				}
+				w.askAndRemember(user, policy.OpVNMerge, policy.VNMergeArgs{VN: vn, From: name.Draw(r, "from")}, members, states)
 			case "split":
 				into := rapid.SampledFrom([]string{"c", "d", "e"}).Draw(r, "into")
-				if w.ask(user, policy.OpVNSplit, policy.VNSplitArgs{VN: vn, Into: into, Hosts: h}).State == tables.StateDone {
-					members[into] = map[netip.Addr]bool{}
-					for _, a := range h {
-						members[into][a] = true
-						delete(members[vn], a)
-					}
-				}
+				w.askAndRemember(user, policy.OpVNSplit, policy.VNSplitArgs{VN: vn, Into: into, Hosts: h}, members, states)
 			case "restore":
 				number := uint64(rapid.IntRange(1, 9).Draw(r, "number"))
-				if w.ask(user, policy.OpVNRestore, policy.VNRestoreArgs{VN: vn, Number: number}).State == tables.StateDone {
-					members[vn] = map[netip.Addr]bool{}
-					for _, a := range states[vn][number] {
-						members[vn][a] = true
-					}
-				}
+				w.askAndRemember(user, policy.OpVNRestore, policy.VNRestoreArgs{VN: vn, Number: number}, members, states)
 			case "enter":
 				if !w.View().Revoked(tables.PublicOf(newcomer)) {
 					w.ask(newcomer, policy.OpJoin, joinArgs("new", rapid.SampledFrom([]string{"s1", "s9"}).Draw(r, "site")))
@@ -105,16 +114,7 @@ func TestRandomOperations(t *testing.T) {
 					w.ask(user, policy.OpRevoke, policy.RevokeArgs{VR: fmt.Sprintf("vr%d", rapid.IntRange(2, 5).Draw(r, "vr"))})
 				}
 			}
-			for _, vn := range w.View().VNs() {
-				s, err := policy.StateNow(w.View(), vn)
-				if err != nil {
-					r.Fatal(err)
-				}
-				if states[vn.Name] == nil {
-					states[vn.Name] = map[uint64][]netip.Addr{}
-				}
-				states[vn.Name][s.Entry] = s.Hosts
-			}
+			w.note(r, states)
 		}
 		w.checkLogs(r, states)
 		w.replay()
@@ -122,6 +122,20 @@ func TestRandomOperations(t *testing.T) {
 		w.checkMembers(r, members)
 		w.checkWays(r)
 	})
+}
+
+// note writes down in states what VNs consist of now.
+func (w *world) note(t *rapid.T, states map[string]map[uint64][]netip.Addr) {
+	for _, vn := range w.View().VNs() {
+		s, err := policy.StateNow(w.View(), vn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if states[vn.Name] == nil {
+			states[vn.Name] = map[uint64][]netip.Addr{}
+		}
+		states[vn.Name][s.Entry] = s.Hosts
+	}
 }
 
 // checkLogs compares what the logs tell of earlier states with what was seen then.
@@ -134,6 +148,60 @@ func (w *world) checkLogs(t *rapid.T, states map[string]map[uint64][]netip.Addr)
 				t.Fatalf("after entry %d VN %s had %v; its log says %v, %v", number, name, hosts, s.Hosts, err)
 			}
 		}
+	}
+}
+
+// openRequests counts the requests of a user that have no final answer.
+func (w *world) openRequests(user ed25519.PrivateKey) (n int) {
+	for _, d := range w.View().Requests() {
+		if d.Body().(tables.Request).User == tables.PublicOf(user) && w.View().Open(d.Hash()) {
+			n++
+		}
+	}
+	return n
+}
+
+// askAndRemember asks, and does to members what was done.
+func (w *world) askAndRemember(user ed25519.PrivateKey, op string, args any, members map[string]map[netip.Addr]bool, states map[string]map[uint64][]netip.Addr) {
+	d := w.request(user, op, args)
+	if w.decide(d).State == tables.StateDone {
+		w.remember(members, states, d.Body().(tables.Request))
+	}
+}
+
+// remember does to members what a request did. states has what VNs consisted of after each entry of their logs.
+func (w *world) remember(members map[string]map[netip.Addr]bool, states map[string]map[uint64][]netip.Addr, r tables.Request) {
+	var create policy.VNCreateArgs
+	var join policy.VNHostsArgs
+	var merge policy.VNMergeArgs
+	var split policy.VNSplitArgs
+	var restore policy.VNRestoreArgs
+	decodes := func(op string, args any) bool { return r.Op == op && tables.DecodeArgs(r.Args, args) == nil }
+	set := func(vn string, hosts []netip.Addr) {
+		members[vn] = map[netip.Addr]bool{}
+		for _, a := range hosts {
+			members[vn][a] = true
+		}
+	}
+	switch {
+	case decodes(policy.OpVNCreate, &create):
+		set(create.Name, create.Hosts)
+	case decodes(policy.OpVNJoin, &join):
+		for _, a := range join.Hosts {
+			members[join.VN][a] = true
+		}
+	case decodes(policy.OpVNMerge, &merge):
+		for a := range members[merge.From] {
+			members[merge.VN][a] = true
+		}
+		delete(members, merge.From)
+	case decodes(policy.OpVNSplit, &split):
+		set(split.Into, split.Hosts)
+		for _, a := range split.Hosts {
+			delete(members[split.VN], a)
+		}
+	case decodes(policy.OpVNRestore, &restore):
+		set(restore.VN, states[restore.VN][restore.Number])
 	}
 }
 

@@ -157,7 +157,14 @@ func (c *clerk) userRevoke(args UserRevokeArgs) Decision {
 	}) {
 		bodies = append(c.refuseOpen(args.User), bodies...)
 	}
-	return done(fmt.Sprintf("%d", len(gone)), bodies...)
+	result := fmt.Sprintf("%d rights", len(gone))
+	switch len(gone) {
+	case 0:
+		result = "the key"
+	case 1:
+		result = "1 right"
+	}
+	return done(result, bodies...)
 }
 
 // refuseOpen returns the receipts that refuse the open requests of a user who has lost every right,

@@ -147,12 +147,12 @@ func TestLastAdministrator(t *testing.T) {
 	w.refuses(revoke(me), "without an administrator") // it is gone in an hour
 	heir := w.grantArgs("heir", tables.RoleADM, "federation")
 	w.must(w.ask(w.admin, policy.OpUserGrant, heir), "heir")
-	w.must(revoke(heir.User), "1")
+	w.must(revoke(heir.User), "1 right")
 	w.refuses(revoke(me), "without an administrator")
 	heir.User, heir.Name = tables.PublicOf(w.Key()), "heiress"
 	w.must(w.ask(w.admin, policy.OpUserGrant, heir), "heiress")
 	w.must(w.ask(w.admin, policy.OpUserGrant, shorter), "root")
-	w.must(revoke(me), "1")
+	w.must(revoke(me), "1 right")
 }
 
 // What a user who has lost his rights asked for is refused, and so is what those asked for to whom he
@@ -169,7 +169,7 @@ func TestRevokedUserIsRefused(t *testing.T) {
 		w.want(w.decide(d), tables.StatePending, "site s1")
 		docs = append(docs, d)
 	}
-	w.must(w.ask(w.admin, policy.OpUserRevoke, policy.UserRevokeArgs{User: tables.PublicOf(ann)}), "1")
+	w.must(w.ask(w.admin, policy.OpUserRevoke, policy.UserRevokeArgs{User: tables.PublicOf(ann)}), "1 right")
 	for i, want := range []string{tables.StateRefused, tables.StateRefused, tables.StatePending} {
 		if r, _ := w.View().Receipt(docs[i].Hash()); r.State != want {
 			t.Errorf("request %d is %s (%s), want %s", i, r.State, r.Reason, want)
@@ -190,8 +190,8 @@ func TestUserRevoke(t *testing.T) {
 	w.refuses(w.ask(w.admin, policy.OpUserRevoke, policy.UserRevokeArgs{User: tables.PublicOf(w.Key())}), "no such right")
 	w.refuses(w.ask(w.admin, policy.OpUserRevoke, policy.UserRevokeArgs{User: key, Role: tables.RoleSA}), "no such right")
 	w.refuses(w.ask(sa, policy.OpUserRevoke, policy.UserRevokeArgs{User: key}), "--role and --scope")
-	w.must(w.ask(sa, policy.OpUserRevoke, policy.UserRevokeArgs{User: key, Scope: "site/s1"}), "1")
-	w.must(w.ask(ann, policy.OpUserRevoke, policy.UserRevokeArgs{User: key}), "1")
+	w.must(w.ask(sa, policy.OpUserRevoke, policy.UserRevokeArgs{User: key, Scope: "site/s1"}), "1 right")
+	w.must(w.ask(ann, policy.OpUserRevoke, policy.UserRevokeArgs{User: key}), "1 right")
 	w.refuses(w.ask(w.admin, policy.OpUserRevoke, policy.UserRevokeArgs{User: key}), "no such right")
 	// The same right can be given again.
 	w.must(w.ask(w.admin, policy.OpUserGrant, policy.UserGrantArgs{User: key, Name: "ann", Role: tables.RoleVNA, Scope: "vn/red", NotAfter: w.Now.AddDate(0, 1, 0).Unix()}), "ann")
@@ -202,7 +202,7 @@ func TestUserRevoke(t *testing.T) {
 	job := tables.PublicOf(w.delegate(ann, tables.RoleEU, "vn/red"))
 	w.refuses(w.ask(sa, policy.OpUserRevoke, policy.UserRevokeArgs{User: job}), "delegated")
 	w.refuses(w.ask(ann, policy.OpUserRevoke, policy.UserRevokeArgs{User: job}), "delegated")
-	w.must(w.ask(w.admin, policy.OpUserRevoke, policy.UserRevokeArgs{User: job}), "0")
+	w.must(w.ask(w.admin, policy.OpUserRevoke, policy.UserRevokeArgs{User: job}), "the key")
 	if !w.View().Revoked(job) {
 		t.Error("the key lives on")
 	}

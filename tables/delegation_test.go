@@ -297,3 +297,17 @@ func TestReleased(t *testing.T) {
 		t.Error("it counts after all")
 	}
 }
+
+// First versions of delegations leave no marks on disk, later ones and grants of the authority do.
+func TestDelegationMarks(t *testing.T) {
+	c := newChain(2)
+	c.f.PutDocument(c.sign(2, func(g *tables.Grant) { g.Version, g.Revoked = 2, true }))
+	got := map[tables.DocKey]bool{}
+	for _, m := range c.f.Store().HighWater() {
+		got[m.Key] = true
+	}
+	g := c.f.View().Grants(tables.PublicOf(c.keys[0]), c.f.Now)[0]
+	if !got[g.Key()] || got[c.delegation(1).Key()] || !got[c.delegation(2).Key()] {
+		t.Errorf("marks %v", got)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -24,18 +25,22 @@ func MarkOf(d *Document) Mark { return Mark{d.key, d.Version(), d.hash, d.signer
 // them, and an entry of a log has one version.
 func Marked(k Kind) bool { return k != KindRequest && k != KindReceipt && k != KindEntry }
 
-// HighWater returns the marks that are worth the disk (see Marked) in order of key. A store that
+// HighWater returns the marks that are worth the disk in order of key: those of kinds that Marked names,
+// but for first versions of delegations, which keep nothing away and come every day. A store that
 // has lost documents but has the marks does not take older versions.
 func (s *Store) HighWater() []Mark {
 	list := make([]Mark, 0, len(s.marks))
 	for _, m := range s.marks {
-		if Marked(m.Key.Kind) {
+		if Marked(m.Key.Kind) && !(m.Version == 1 && m.Key.delegation()) {
 			list = append(list, m)
 		}
 	}
 	slices.SortFunc(list, func(a, b Mark) int { return a.Key.Compare(b.Key) })
 	return list
 }
+
+// delegation reports whether k is the key of a delegation.
+func (k DocKey) delegation() bool { return k.Kind == KindGrant && strings.Contains(k.ID, "/by/") }
 
 // SetHighWater raises the marks of the store to those given; it lowers none. Call it before the
 // first Put: documents that the store already has stay.
