@@ -96,7 +96,7 @@ func (l *loop) stored(now time.Time, changes []tables.Change) {
 	l.publishDirectory()
 	l.wakeRequests(changes)
 	l.server.news(now)
-	l.book.tend(now)
+	l.due(now, choreHosts, tendAfter)
 	l.due(now, chorePublish, publishAfter)
 	if l.author != nil {
 		l.due(now, choreAuthority, publishAfter)
