@@ -249,12 +249,16 @@ const (
 	seenOther = "in use by another machine"
 )
 
+// seenTries looks, 50 ms apart, are more than a second: the kernel asks once a second, and what it was asked for shortly before, in
+// vain, it does not ask for again at once.
+const seenTries = 26
+
 // seen reports who uses an address: it has the kernel ask on the LAN, and waits for the answer a moment.
 func (p *Page) seen(ctx context.Context, v *visit, addr netip.Addr) string {
 	if addr == v.from {
 		return seenHere
 	}
-	for try := range 8 {
+	for try := range seenTries {
 		mac, err := p.Neighbour(v.door.iface, addr)
 		switch {
 		case err == nil && mac == v.mac:
