@@ -249,9 +249,9 @@ const (
 	seenOther = "in use by another machine"
 )
 
-// seenTries looks, 50 ms apart, are more than a second: the kernel asks once a second, and what it was asked for shortly before, in
-// vain, it does not ask for again at once.
-const seenTries = 26
+// seenTries, 50 ms apart, are longer than the second after which the kernel asks again: it may have begun to ask, in vain, just
+// before the host got its address.
+const seenTries = 25
 
 // seen reports who uses an address: it has the kernel ask on the LAN, and waits for the answer a moment.
 func (p *Page) seen(ctx context.Context, v *visit, addr netip.Addr) string {
