@@ -97,7 +97,7 @@ func (l *loop) stored(now time.Time, changes []tables.Change) {
 	l.wakeRequests(changes)
 	l.tellChanges(now, changes)
 	l.server.news(now)
-	l.book.tend(now)
+	l.due(now, choreHosts, tendAfter)
 	l.due(now, chorePublish, publishAfter)
 	if l.author != nil {
 		l.due(now, choreAuthority, publishAfter)

@@ -37,6 +37,8 @@ const (
 	hostsNote = "hosts"
 	// changesMax bounds the changes that wait: a disk that does not answer must not fill the memory.
 	changesMax = 64
+	// tendAfter gathers the documents of one change before requests of hosts are looked at: they look at whole VNs.
+	tendAfter = 200 * time.Millisecond
 )
 
 // errHostsBusy is what a change gets that finds no room to wait.

@@ -119,6 +119,7 @@ const (
 	choreQueues                 // look at the election and our queue-VRs
 	chorePoll                   // fetch what our queue-VRs keep for us
 	choreLocal                  // look at the addresses of this machine
+	choreHosts                  // answer what hosts ask for
 	choreEnd
 )
 
@@ -305,6 +306,8 @@ func (l *loop) chore(now time.Time, c chore) {
 	case choreLocal:
 		l.self.look(now)
 		l.due(now, choreLocal, localEvery)
+	case choreHosts:
+		l.book.tend(now)
 	case choreQueues:
 		l.queues.advance(now)
 		l.due(now, choreQueues, electEvery)

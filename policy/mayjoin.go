@@ -11,6 +11,9 @@ import (
 // the site's consent. A VR asks it before it takes a host's request as cleared: so "by itself" means no more than
 // that somebody who may has given the VR's identity a grant for its site. The authority decides all the same.
 func MayJoin(v *tables.View, now time.Time, user tables.PublicKey, vn, site string) bool {
+	if len(v.Grants(user, now)) == 0 {
+		return false // of most VRs; to look further would cost
+	}
 	header, ok := v.VNByName(vn)
 	if !ok || header.State != tables.VNActive {
 		return false

@@ -90,30 +90,40 @@ func (e *Env) approveHost(ctx context.Context, a asking, id uint64, v control.Ho
 func newHostDenyCommand(e *Env) *cobra.Command {
 	var reason string
 	c := &cobra.Command{
-		Use:   "deny ID",
-		Short: "Turn a host's request down",
-		Long: `Turns a request of a host down. The host sees it, with the reason, at the page of the VR for a week, and
+		Use:   "deny ID...",
+		Short: "Turn requests of hosts down",
+		Long: `Turns requests of hosts down. The host sees it, with the reason, at the page of the VR for a week, and
 may ask again after an hour.`,
 		Example:           `  vine host deny 3 --reason "ask at room 214"`,
-		Args:              takes("ID"),
+		Args:              takes("ID..."),
 		ValidArgsFunction: e.completeHostRequest,
 		RunE: func(c *cobra.Command, argv []string) error {
-			id, err := parseRequestID(argv[0])
-			if err != nil {
-				return err
+			var ids []uint64
+			for _, text := range argv {
+				id, err := parseRequestID(text)
+				if err != nil {
+					return err
+				}
+				ids = append(ids, id)
 			}
 			vr, err := e.client()
 			if err != nil {
 				return err
 			}
-			r, err := vr.AnswerHost(c.Context(), id, control.HostVerdict{Reason: reason})
-			if err != nil {
-				return err
+			var denied []control.HostRequest
+			var rows [][]string
+			for _, id := range ids {
+				r, err := vr.AnswerHost(c.Context(), id, control.HostVerdict{Reason: reason})
+				if err != nil {
+					return err
+				}
+				denied = append(denied, r)
+				rows = append(rows, []string{strconv.FormatUint(r.ID, 10), r.Name, r.VN, r.State, r.Reason})
 			}
 			if e.json {
-				return e.printJSON(document{"host_request": r})
+				return e.printJSON(document{"host_requests": denied})
 			}
-			return e.pairs("request", argv[0], "state", r.State, "reason", r.Reason)
+			return e.table([]string{"ID", "NAME", "VN", "STATE", "REASON"}, rows)
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "`TEXT` that the host is shown")

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/vine-mesh/vine/node/hosts"
 )
@@ -13,6 +14,10 @@ const (
 	// is beyond them is closed unread, so that one machine that holds connections open does not keep the others out.
 	connectionsMax    = 32
 	connectionsPerMAC = 4
+	// visitsBurst connections may come at once to an interface's socket, and then one in visitsEvery: each has the kernel's
+	// table of neighbours read, and perhaps the rosters of the site.
+	visitsBurst = 64
+	visitsEvery = 10 * time.Millisecond
 )
 
 // A door is a listener that lets in machines of one LAN only.
@@ -21,6 +26,8 @@ type door struct {
 	iface     string
 	neighbour func(iface string, addr netip.Addr) (hosts.MAC, error)
 	addresses func(iface string) []netip.Addr // of the VR on that interface
+
+	bucket bucket
 
 	mu    sync.Mutex // guards what follows
 	open  int
@@ -55,7 +62,7 @@ func (d *door) admit(c net.Conn) (*visit, bool) {
 	d.mu.Lock()
 	full := d.open >= connectionsMax
 	d.mu.Unlock()
-	if full || !d.here(v.local) {
+	if full || !d.bucket.take(time.Now()) || !d.here(v.local) {
 		return nil, false
 	}
 	var err error

@@ -113,7 +113,7 @@ var errInterfaceGone = errors.New("the interface has gone, or is another one now
 // serve serves one socket until ctx ends or the interface that it is bound to goes: a socket is bound to a number, which
 // an interface of the same name that comes later does not have.
 func (p *Page) serve(ctx context.Context, iface string, index int, l net.Listener) error {
-	d := &door{Listener: l, iface: iface, neighbour: p.Neighbour, addresses: p.addresses, byMAC: map[hosts.MAC]int{}}
+	d := &door{Listener: l, iface: iface, neighbour: p.Neighbour, addresses: p.addresses, byMAC: map[hosts.MAC]int{}, bucket: bucket{burst: visitsBurst, every: visitsEvery}}
 	s := &http.Server{
 		Handler: p, ReadHeaderTimeout: p.header, ReadTimeout: p.read, WriteTimeout: p.write, MaxHeaderBytes: headerBytesMax,
 		ErrorLog:    slog.NewLogLogger(p.Log.Handler(), slog.LevelDebug),

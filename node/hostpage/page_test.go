@@ -343,6 +343,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	var mu sync.Mutex
 	who := mac
 	d := &door{
+		bucket:    bucket{burst: 1000, every: time.Millisecond},
 		byMAC:     map[hosts.MAC]int{},
 		addresses: func(string) []netip.Addr { return []netip.Addr{home} },
 		neighbour: func(string, netip.Addr) (hosts.MAC, error) {
@@ -416,6 +417,24 @@ func TestConnectionsAreBounded(t *testing.T) {
 func isTimeout(err error) bool {
 	var n net.Error
 	return errors.As(err, &n) && n.Timeout()
+}
+
+func TestBucket(t *testing.T) {
+	b, now, passed := bucket{burst: 3, every: time.Second}, time.Unix(1_800_000_000, 0), 0
+	for range 100 {
+		if b.take(now) {
+			passed++
+		}
+	}
+	for range 40 { // ten seconds
+		now = now.Add(250 * time.Millisecond)
+		if b.take(now) {
+			passed++
+		}
+	}
+	if passed != 13 {
+		t.Errorf("%d passed, want 3 and then one a second", passed)
+	}
 }
 
 // TestSlow: who sends nothing, or half a header, is put out.

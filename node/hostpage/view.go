@@ -56,7 +56,7 @@ func (v *view) find() {
 	for _, k := range v.Known {
 		switch k.Seen {
 		case seenNot:
-			v.Missing = append(v.Missing, fmt.Sprintf("%v is not set up on this machine: curl -s http://%s/setup.sh | sudo sh (Windows: irm http://%s/setup.ps1 | iex)", k.Addr, v.Host, v.Host))
+			v.Missing = append(v.Missing, fmt.Sprintf("%v is not set up on this machine: curl -s http://%s/setup.sh | sudo sh (to last: setup.sh?lasting; Windows: irm http://%s/setup.ps1 | iex)", k.Addr, v.Host, v.Host))
 		case seenOther:
 			v.Missing = append(v.Missing, fmt.Sprintf("%v is used by another machine: tell the administrator of this site", k.Addr))
 		}

@@ -348,6 +348,13 @@ func TestRequestsAreBounded(t *testing.T) {
 	if err := file("02:ff:00:00:00:01", "vn"); err == nil || !strings.Contains(err.Error(), "256 requests wait") {
 		t.Errorf("one more than fit: %v", err)
 	}
+	l, _, _ = l.Deny(noon, 9, "")
+	if err := file("02:ff:00:00:00:01", "vn"); err != nil || len(l.Requests) != requestsMax {
+		t.Errorf("after a denial: %v, %d requests", err, len(l.Requests))
+	}
+	if err := file("02:ff:00:00:00:02", "vn"); err == nil {
+		t.Error("one denial made room for two")
+	}
 	if n := len(l.Encode()); n > 128<<10 {
 		t.Errorf("the ledger has %d bytes", n)
 	}

@@ -84,6 +84,12 @@ func (l Ledger) File(now time.Time, mac MAC, seen netip.Addr, name, vn string) (
 			mine++
 		}
 	}
+	if len(l.Requests) >= requestsMax {
+		// What was denied makes room: else whoever has made up many machines would keep the others out after all were denied.
+		if i := slices.IndexFunc(l.Requests, func(r Request) bool { return r.State == Denied }); i >= 0 {
+			l.Requests = slices.Delete(l.Requests, i, i+1)
+		}
+	}
 	switch {
 	case mine >= requestsPerMAC:
 		return l, Request{}, fmt.Errorf("this machine has %d requests already: wait until they are answered", mine)
