@@ -195,3 +195,8 @@ func (x Loop) Record(id tables.RouterID) tables.LinkRecord {
 	r, _ := x.l.store.LinkRecord(id)
 	return r
 }
+
+// Give has a running Node receive documents, as if another router had sent them.
+func (n *Node) Give(raw ...[]byte) {
+	n.command(func(_ time.Time, l *loop) { l.receive(raw, 0) })
+}
