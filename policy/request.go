@@ -217,6 +217,11 @@ func About(r tables.Request) string {
 		grant    UserGrantArgs
 		withdraw WithdrawArgs
 		site     SiteSetArgs
+		merge    VNMergeArgs
+		split    VNSplitArgs
+		update   VNUpdateArgs
+		restore  VNRestoreArgs
+		vr       VRArgs
 	)
 	switch {
 	case r.Op == OpVNCreate && tables.DecodeArgs(r.Args, &create) == nil:
@@ -231,6 +236,16 @@ func About(r tables.Request) string {
 		return name(withdraw.Site) + " " + name(withdraw.VN)
 	case r.Op == OpSiteSet && tables.DecodeArgs(r.Args, &site) == nil:
 		return name(site.Site)
+	case r.Op == OpVNMerge && tables.DecodeArgs(r.Args, &merge) == nil:
+		return name(merge.VN) + " " + name(merge.From)
+	case r.Op == OpVNSplit && tables.DecodeArgs(r.Args, &split) == nil:
+		return list(split.VN, split.Hosts) + " into " + name(split.Into)
+	case r.Op == OpVNUpdate && tables.DecodeArgs(r.Args, &update) == nil:
+		return name(update.VN)
+	case r.Op == OpVNRestore && tables.DecodeArgs(r.Args, &restore) == nil:
+		return fmt.Sprintf("%s %d", name(restore.VN), restore.Number)
+	case (r.Op == OpVRDisable || r.Op == OpVREnable) && tables.DecodeArgs(r.Args, &vr) == nil:
+		return name(vr.VR)
 	}
 	return ""
 }
