@@ -311,6 +311,22 @@ func (b bounded) AnswerHost(ctx context.Context, id uint64, v control.HostVerdic
 	return allowed(ctx, b.operator, func(ctx context.Context) (control.HostRequest, error) { return b.api.AnswerHost(ctx, id, v) })
 }
 
+// Bundle implements control.Bundles. It is for who sees everything.
+func (b bounded) Bundle(ctx context.Context) ([][]byte, error) {
+	return allowed(ctx, func() error {
+		r, err := b.reach()
+		if err == nil && !r.All() {
+			err = fmt.Errorf("%w: this takes a grant for the federation", control.ErrForbidden)
+		}
+		return err
+	}, b.api.Bundle)
+}
+
+// Import implements control.Bundles.
+func (b bounded) Import(ctx context.Context, bundle []byte) (control.Imported, error) {
+	return allowed(ctx, b.operator, func(ctx context.Context) (control.Imported, error) { return b.api.Import(ctx, bundle) })
+}
+
 // Reload implements control.Router.
 func (b bounded) Reload(ctx context.Context) error {
 	if err := b.operator(); err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/vine-mesh/vine/node/control"
@@ -37,7 +36,7 @@ func (a api) VNLog(_ context.Context, name string) ([]control.Entry, error) {
 	for _, e := range v.Log(vn.ID) {
 		with, _ := v.VN(e.With)
 		list = append(list, control.Entry{
-			Number: e.Number, Version: e.Version, Time: time.Unix(e.Issued, 0).UTC(), Op: e.Op, User: userName(v, e.User),
+			Number: e.Number, Version: e.Version, Time: time.Unix(e.Issued, 0).UTC(), Op: e.Op, User: userIn(v, e.User),
 			Request: hex.EncodeToString(e.Request[:]), With: with.Name, State: string(e.State), Seal: string(e.Seal),
 			Changes: changesIn(v, policy.Difference{Joined: e.Joined, Left: e.Left, Gained: e.Gained, Lost: e.Lost, Switched: e.Switched}),
 		})
@@ -111,13 +110,4 @@ func filled[T any](list []T) []T {
 		return []T{}
 	}
 	return list
-}
-
-// userName returns what the grants of a user call it, or its fingerprint.
-func userName(v *tables.View, key tables.PublicKey) string {
-	grants := v.AllGrants()
-	if i := slices.IndexFunc(grants, func(g tables.Grant) bool { return g.User == key }); i >= 0 {
-		return grants[i].Name
-	}
-	return key.Fingerprint()
 }

@@ -18,14 +18,8 @@ type authority struct {
 	warned     bool
 }
 
-const (
-	// headEvery is how often a head is signed anew, headLife how long it counts. The authority
-	// may be away for a week before newcomers are turned away.
-	headEvery = 6 * time.Hour
-	headLife  = 7 * 24 * time.Hour
-	// authorityEvery is how often the authority looks for what time has made due.
-	authorityEvery = time.Minute
-)
+// authorityEvery is how often the authority looks for what time has made due.
+const authorityEvery = time.Minute
 
 func newAuthority(l *loop) *authority {
 	note, err := l.n.options.State.Note(incompleteNote)
@@ -81,46 +75,19 @@ func (a *authority) act(now time.Time) {
 		l.n.log.Error("the authority key of this VR has expired or was replaced; it signs nothing")
 		return
 	}
-	// First of all, or nobody believes what is signed next.
-	a.renewHead(now, decider.Key)
-	for _, d := range l.store.Requests() {
-		if !l.store.Open(d.Hash()) {
-			continue
-		}
-		request := d.Body().(tables.Request)
-		decision := decider.Decide(now, l.store.Snapshot(), d.Hash(), request)
-		receipt, answered := l.store.Receipt(d.Hash())
-		if answered && receipt.State == decision.State && receipt.Reason == decision.Reason {
-			continue
-		}
-		bodies := append(decision.Bodies, tables.Receipt{
-			Version: l.store.NextVersion(tables.ReceiptKey(d.Hash())), Request: d.Hash(), State: decision.State,
-			Reason: decision.Reason, Result: decision.Result, Issued: now.Unix(),
-		})
+	decider.Work(now, l.store.Snapshot, nil, func(bodies []tables.Body, answer *policy.Answer) bool {
 		if !a.sign(now, bodies) {
-			continue
+			return false
 		}
-		l.n.log.Info("request answered", "op", request.Op, "user", request.User.Fingerprint()[:8], "state", decision.State, "reason", decision.Reason, "result", decision.Result)
-	}
-	a.sign(now, decider.Renewals(now, l.store.Snapshot()))
-	a.renewHead(now, decider.Key) // what was signed just now changes it
-}
-
-// renewHead signs what the authority stands by when that has changed or the head grows old.
-func (a *authority) renewHead(now time.Time, key tables.PublicKey) {
-	old, ok := a.l.store.Head(key)
-	age := now.Sub(time.Unix(old.Issued, 0))
-	if ok && a.l.store.HeadMatches(key) && age < headEvery && age > -tables.Grace {
-		return
-	}
-	a.sign(now, []tables.Body{tables.BuildHead(a.l.store.Snapshot(), key, now.Unix(), now.Add(headLife).Unix())})
+		if answer != nil {
+			l.n.log.Info("request answered", "op", answer.Asked.Op, "user", answer.Asked.User.Fingerprint()[:8], "state", answer.State, "reason", answer.Reason, "result", answer.Result)
+		}
+		return true
+	})
 }
 
 // sign signs bodies and keeps them: all go to disk as one bundle. It reports whether it did.
 func (a *authority) sign(now time.Time, bodies []tables.Body) bool {
-	if len(bodies) == 0 {
-		return true
-	}
 	var documents []*tables.Document
 	for _, b := range bodies {
 		d, err := tables.Sign(b, a.l.n.self.authority)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vine-mesh/vine/node/state"
+	"github.com/vine-mesh/vine/policy"
 	"github.com/vine-mesh/vine/tables"
 )
 
@@ -23,7 +24,7 @@ func TestFinishNeedsALivingAuthority(t *testing.T) {
 		want    error
 	}{
 		{"now", 0, nil},
-		{"head ended", headLife + time.Hour, ErrSilentAuthority},
+		{"head ended", policy.HeadLife + time.Hour, ErrSilentAuthority},
 		{"key ended", 3 * 365 * 24 * time.Hour, ErrSilentAuthority},
 		{"clock behind", -48 * time.Hour, ErrSilentAuthority},
 	} {

@@ -133,7 +133,7 @@ func foundingStore(now time.Time, f policy.Founded, root, authority ed25519.Priv
 		}
 	}
 	key := tables.PublicOf(authority)
-	return store, put(tables.BuildHead(store.Snapshot(), key, now.Unix(), now.Add(headLife).Unix()), authority)
+	return store, put(tables.BuildHead(store.Snapshot(), key, now.Unix(), now.Add(policy.HeadLife).Unix()), authority)
 }
 
 // DefaultSpace returns the ViNe space of a federation that asks for none in particular:

@@ -82,7 +82,13 @@ func remote(t *testing.T, s *nodetest.Site) (call func(key ed25519.PrivateKey, r
 			t.Fatal(err)
 		}
 		q.Header.Set("Last-Event-ID", "0-0")
-		if body != "" {
+		switch {
+		case body == "":
+		case strings.HasPrefix(body, "{"):
+			q.Header.Set("Content-Type", "application/json")
+		case strings.HasSuffix(resource, "/bundle"):
+			q.Header.Set("Content-Type", "application/vnd.vine.bundle")
+		default:
 			q.Header.Set("Content-Type", "application/octet-stream")
 		}
 		r, err := c.Do(q)
@@ -183,13 +189,37 @@ func TestRemoteRights(t *testing.T) {
 			"stranger":       {stranger, false, false, false, "", "nothing"},
 		} {
 			for _, rt := range checker.Routes() {
-				target := strings.NewReplacer("{name}", "red", "{id}", made.ID).Replace(rt)
+				id := made.ID
+				if strings.Contains(rt, "host-requests") {
+					id = "1"
+				}
+				target := strings.NewReplacer("{name}", "red", "{id}", id, "{number}", "1").Replace(rt)
 				body, want := "", 200
 				switch rt {
 				case "GET /api/v1/vns/{name}":
 					if user.sees != `"red"` {
 						want = 404
 					}
+				case "GET /api/v1/vns/{name}/log", "GET /api/v1/vns/{name}/log/{number}": // of others it is for who sees all of the VN
+					if who != "adm" {
+						want = 404
+					}
+				case "GET /api/v1/bundle":
+					if who != "adm" {
+						want = 403
+					}
+				case "POST /api/v1/bundle":
+					body, want = "no bundle", 422
+				case "POST /api/v1/documents":
+					body, want = requestOf(user.key, policy.OpVNJoin, join), 422 // is no delegation
+				case "POST /api/v1/plans":
+					body = requestOf(user.key, policy.OpVNJoin, join)
+				case "POST /api/v1/lan-hosts":
+					body = `{"name":"lamp-` + strings.NewReplacer(" ", "", ",", "").Replace(who) + `"}`
+				case "POST /api/v1/host-requests/{id}":
+					body, want = `{"approve":false}`, 404
+				case "DELETE /api/v1/lan-hosts/{name}":
+					want = 404
 				case "GET /api/v1/requests/{id}":
 					if who != "adm" {
 						want = 404
@@ -202,9 +232,9 @@ func TestRemoteRights(t *testing.T) {
 				switch resource := strings.TrimPrefix(rt, "GET /api/v1/"); {
 				case !user.grant:
 					want = 0
-				case slices.Contains([]string{"members", "links", "queues", "paths", "drain", "metrics"}, resource) && !user.looks:
+				case slices.Contains([]string{"members", "links", "queues", "paths", "drain", "metrics", "lan-hosts", "host-requests"}, resource) && !user.looks:
 					want = 403
-				case resource != rt || strings.HasSuffix(rt, "requests"):
+				case resource != rt || slices.Contains([]string{"POST /api/v1/requests", "POST /api/v1/documents", "POST /api/v1/plans"}, rt):
 				case !user.runs:
 					want = 403
 				case strings.HasSuffix(rt, "reload"):

@@ -139,6 +139,9 @@ func refused(format string, args ...any) Decision {
 	return Decision{State: tables.StateRefused, Reason: reason(format, args...)}
 }
 
+// Refuse returns the decision of a person who refuses a request, with a reason for its user. Too long a reason is cut.
+func Refuse(text string) Decision { return refused("%s", text) }
+
 func pending(format string, args ...any) Decision {
 	return Decision{State: tables.StatePending, Reason: reason(format, args...)}
 }

@@ -237,17 +237,22 @@ func (s *Store) TakeChanges() []Change {
 var loadOrder = [...]Kind{KindRoot, KindRevocation, KindHead, KindGrant, KindEnrolment, KindSite, KindVN,
 	KindManifest, KindFragment, KindRoster, KindEntry, KindLinkRecord, KindRequest, KindReceipt}
 
-// Load puts documents of that origin in the order in which they need each other. It returns one
-// error for each document that was not acceptable in the end.
-func (s *Store) Load(now time.Time, docs []*Document, origin Origin) []error {
-	var errs []error
-	sorted := slices.Clone(docs)
-	slices.SortStableFunc(sorted, func(a, b *Document) int {
+// SortForLoad puts documents in the order in which they need each other.
+func SortForLoad(docs []*Document) {
+	slices.SortStableFunc(docs, func(a, b *Document) int {
 		if c := slices.Index(loadOrder[:], a.Kind()) - slices.Index(loadOrder[:], b.Kind()); c != 0 {
 			return c
 		}
 		return cmp.Or(compareParents(a, b), cmp.Compare(a.Version(), b.Version()))
 	})
+}
+
+// Load puts documents of that origin in the order in which they need each other. It returns one
+// error for each document that was not acceptable in the end.
+func (s *Store) Load(now time.Time, docs []*Document, origin Origin) []error {
+	var errs []error
+	sorted := slices.Clone(docs)
+	SortForLoad(sorted)
 	held := map[*Document]error{}
 	for _, d := range sorted {
 		switch o, err := s.Put(now, d, origin); o {

@@ -146,6 +146,17 @@ func (p *paperVR) Plan(_ context.Context, envelope []byte) (control.Plan, error)
 	}, nil
 }
 
+func (p *paperVR) Bundle(context.Context) ([][]byte, error) {
+	return [][]byte{[]byte("one"), []byte("two")}, nil
+}
+
+func (p *paperVR) Import(_ context.Context, bundle []byte) (control.Imported, error) {
+	if string(bundle) == "bad" {
+		return control.Imported{}, fmt.Errorf("%w: no bundle", control.ErrRefused)
+	}
+	return control.Imported{Kept: len(bundle), Refused: 1, Reasons: []string{"expired"}}, nil
+}
+
 func (p *paperVR) Routes(context.Context) ([]control.Route, error) {
 	return only(p,
 		control.Route{VN: "blue", Prefix: netip.MustParsePrefix("10.192.0.0/24"), VRs: []string{"tokyo"}, Local: true},

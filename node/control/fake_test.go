@@ -128,6 +128,17 @@ func (r *router) Plan(_ context.Context, envelope []byte) (control.Plan, error) 
 	}, nil
 }
 
+func (r *router) Bundle(context.Context) ([][]byte, error) {
+	return [][]byte{[]byte("one"), []byte("two")}, nil
+}
+
+func (r *router) Import(_ context.Context, bundle []byte) (control.Imported, error) {
+	if string(bundle) == "bad" {
+		return control.Imported{}, fmt.Errorf("%w: no bundle", control.ErrRefused)
+	}
+	return control.Imported{Kept: len(bundle), Refused: 1, Reasons: []string{"expired"}}, nil
+}
+
 func (r *router) Routes(context.Context) ([]control.Route, error) {
 	return []control.Route{{VN: "blue", Prefix: netip.MustParsePrefix("10.192.8.0/24"), VRs: []string{}, Endpoint: &endpoint}, {VN: "blue", VRs: []string{}}}, r.fail
 }

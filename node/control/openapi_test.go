@@ -120,6 +120,8 @@ func newDocument(t *testing.T) object {
 			responses["304"] = object{"description": http.StatusText(http.StatusNotModified)}
 		case r.takes == typeJSON:
 			operation["requestBody"] = object{"required": true, "content": object{typeJSON: object{"schema": m.schema(r.asks)}}}
+		case r.takes == typeBundle:
+			operation["requestBody"] = object{"required": true, "content": object{typeBundle: object{}}}
 		case r.takes == typeEnvelope:
 			header("If-Match", "entity tags of VNs: the request is refused unless one has that version still")
 			operation["requestBody"] = object{"required": true, "content": object{typeEnvelope: object{}}}

@@ -19,6 +19,7 @@ const (
 	pathUsers    = pathPrefix + "users"
 	pathRequests = pathPrefix + "requests"
 	pathPlans    = pathPrefix + "plans"
+	pathBundle   = pathPrefix + "bundle"
 	pathReload   = pathPrefix + "reload"
 	pathMetrics  = pathPrefix + "metrics"
 	pathEvents   = pathPrefix + "events"

@@ -234,7 +234,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	path := start(t, r)
 	ids := map[string]string{"{name}": "blue", "{id}": fmt.Sprintf("%064x", 1), "{number}": "1"}
 	bodies := map[string][2]string{ // by resource: body, media type
-		"/api/v1/requests": {"x", "application/octet-stream"}, "/api/v1/plans": {"x", "application/octet-stream"}, "/api/v1/documents": {"x", "application/octet-stream"},
+		"/api/v1/requests": {"x", "application/octet-stream"}, "/api/v1/plans": {"x", "application/octet-stream"}, "/api/v1/documents": {"x", "application/octet-stream"}, "/api/v1/bundle": {"x", "application/vnd.vine.bundle"},
 		"/api/v1/lan-hosts": {"{}", "application/json"}, "/api/v1/host-requests/3": {"{}", "application/json"},
 	}
 	for _, rt := range checker.Routes() {

@@ -75,6 +75,7 @@ type Router interface {
 	Reload(ctx context.Context) error
 
 	LANHosts
+	Bundles
 	// Metrics returns the counters and gauges of the VR.
 	Metrics(ctx context.Context) ([]Metric, error)
 	// Watch calls f with what happens, one after the other, until ctx ends or f returns an error, which it returns.

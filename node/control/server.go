@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -139,7 +140,12 @@ func (res resource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, problemOf(err))
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, bodyBytesMax)
+	most := cmp.Or(route.most, bodyBytesMax)
+	if r.ContentLength > most {
+		writeProblem(w, problemOf(&http.MaxBytesError{Limit: most}))
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, most)
 	if err := route.check(r); err != nil {
 		writeProblem(w, problemOf(err))
 		return

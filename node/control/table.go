@@ -24,6 +24,7 @@ type route struct {
 	name   string       // what the document calls the result; empty: the document is the result
 	result reflect.Type // of the result; nil: the answer has no schema
 	takes  string       // media type of the request's body; empty: it has none
+	most   int64        // bytes of the body; zero: bodyBytesMax
 	asks   reflect.Type // of a body in JSON
 	query  []parameter
 }
@@ -74,6 +75,9 @@ func table() []route {
 		do(http.MethodDelete, pathLANHosts+"/{name}", "host", "Release the address of a host", removeHost, parameter{name: "{name}", text: "name of the host"}),
 		reading(pathHostRequests, "host_requests", "What hosts have asked for at the VR's page", all(Router.HostRequests)),
 		told(pathHostRequests+"/{id}", "host_request", "Approve or deny what a host has asked for", answerHost, parameter{name: "{id}", text: "number of the request", kind: "integer"}),
+		reading(pathBundle, "documents", "Every document that the VR has", all(Router.Bundle)),
+		{method: http.MethodPost, path: pathBundle, name: "imported", summary: "Take the documents of a bundle, each of which has to prove itself",
+			call: importBundle, status: http.StatusOK, media: typeJSON, result: reflect.TypeFor[Imported](), takes: typeBundle, most: BundleBytesMax},
 		do(http.MethodPost, pathReload, "reloaded", "Read the configuration again", func(router Router, q *http.Request) (bool, error) {
 			return true, router.Reload(q.Context())
 		}),

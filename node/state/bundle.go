@@ -29,7 +29,7 @@ func (d *Dir) Append(documents ...[]byte) error {
 	if len(documents) == 0 {
 		return nil
 	}
-	if err := writeFile(d.bundlePath(d.next), appendBundle(nil, documents)); err != nil {
+	if err := writeFile(d.bundlePath(d.next), AppendBundle(nil, documents)); err != nil {
 		return err
 	}
 	d.next++
@@ -56,7 +56,7 @@ func (d *Dir) Load() (documents [][]byte, damaged []string, err error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("load documents: %w", err)
 		}
-		docs, err := parseBundle(content)
+		docs, err := ParseBundle(content)
 		if err != nil {
 			damaged = append(damaged, filepath.Base(path))
 			if err := os.Rename(path, path+".bad"); err != nil {
@@ -105,7 +105,7 @@ func (d *Dir) read() (documents [][]byte, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if list, err := parseBundle(content); err == nil {
+		if list, err := ParseBundle(content); err == nil {
 			documents = append(documents, list...)
 		}
 	}
@@ -145,7 +145,7 @@ func (d *Dir) SetSet(name string, documents [][]byte) error {
 	if err := os.MkdirAll(filepath.Join(d.path, setDir), 0o700); err != nil {
 		return fmt.Errorf("store set: %w", err)
 	}
-	return writeFile(filepath.Join(d.path, setDir, name+bundleSuffix), appendBundle(nil, documents))
+	return writeFile(filepath.Join(d.path, setDir, name+bundleSuffix), AppendBundle(nil, documents))
 }
 
 // Sets returns every set on disk. A damaged one is left out.
@@ -160,7 +160,7 @@ func (d *Dir) Sets() ([][][]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("load set: %w", err)
 		}
-		if documents, err := parseBundle(content); err == nil {
+		if documents, err := ParseBundle(content); err == nil {
 			sets = append(sets, documents)
 		}
 	}
@@ -201,9 +201,9 @@ func (d *Dir) bundles() ([]uint64, error) {
 	return numbers, nil
 }
 
-// appendBundle encodes a bundle: the magic line, each document behind its 4-byte big-endian
+// AppendBundle encodes a bundle: the magic line, each document behind its 4-byte big-endian
 // length, and the SHA-256 of all that.
-func appendBundle(b []byte, documents [][]byte) []byte {
+func AppendBundle(b []byte, documents [][]byte) []byte {
 	start := len(b)
 	b = append(b, bundleMagic...)
 	for _, doc := range documents {
@@ -214,7 +214,8 @@ func appendBundle(b []byte, documents [][]byte) []byte {
 	return append(b, sum[:]...)
 }
 
-func parseBundle(b []byte) ([][]byte, error) {
+// ParseBundle reads what AppendBundle wrote. The documents are parts of b.
+func ParseBundle(b []byte) ([][]byte, error) {
 	if len(b) < len(bundleMagic)+sha256.Size || !bytes.HasPrefix(b, []byte(bundleMagic)) {
 		return nil, errDamaged
 	}

@@ -57,14 +57,14 @@ func TestDocumentsComeBackInOrder(t *testing.T) {
 // TestTornBundleIsSetAside tries every truncation and a flip of every byte: a bundle comes back
 // whole or not at all.
 func TestTornBundleIsSetAside(t *testing.T) {
-	whole := appendBundle(nil, [][]byte{[]byte("first"), []byte("second")})
+	whole := AppendBundle(nil, [][]byte{[]byte("first"), []byte("second")})
 	for n := range whole {
-		if _, err := parseBundle(whole[:n]); err == nil {
+		if _, err := ParseBundle(whole[:n]); err == nil {
 			t.Fatalf("bundle cut to %d bytes was read", n)
 		}
 		flipped := bytes.Clone(whole)
 		flipped[n] ^= 1
-		if _, err := parseBundle(flipped); err == nil {
+		if _, err := ParseBundle(flipped); err == nil {
 			t.Fatalf("bundle with byte %d changed was read", n)
 		}
 	}
@@ -172,14 +172,14 @@ func TestKeyFiles(t *testing.T) {
 }
 
 func FuzzBundle(f *testing.F) {
-	f.Add(appendBundle(nil, [][]byte{[]byte("a"), {}, bytes.Repeat([]byte("x"), 300)}))
+	f.Add(AppendBundle(nil, [][]byte{[]byte("a"), {}, bytes.Repeat([]byte("x"), 300)}))
 	f.Add([]byte(bundleMagic))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		docs, err := parseBundle(b)
+		docs, err := ParseBundle(b)
 		if err != nil {
 			return
 		}
-		if got := appendBundle(nil, docs); !bytes.Equal(got, b) {
+		if got := AppendBundle(nil, docs); !bytes.Equal(got, b) {
 			t.Fatalf("parse and append changed the bytes:\n%x\n%x", b, got)
 		}
 	})
