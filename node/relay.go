@@ -148,7 +148,7 @@ func relayable(vn tables.VNID, payload []byte) bool {
 
 const (
 	// missEvery and missBurst bound the links that one router has us make to relay for it: each is first
-	// messages of 1,200 bytes to endpoints that a link record names.
+	// messages of 1,028 bytes to endpoints that a link record names.
 	missEvery = time.Second
 	missBurst = 8
 )
