@@ -262,3 +262,47 @@ func TestPathMTUIsFound(t *testing.T) {
 		})
 	}
 }
+
+// TestRelayedMTU: two limited VRs link through a queue-VR where every underlay carries 1,124 bytes, told or not, and packets of 1,280
+// bytes pass whole.
+func TestRelayedMTU(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		t.Run(fmt.Sprintf("told %v", told), func(t *testing.T) {
+			inWorld(t, 52, func(t *testing.T, w *nodetest.World) {
+				w.Net.SetDefaultPath(transporttest.Path{Latency: 10 * time.Millisecond, MTU: 1124})
+				if told {
+					w.PathMTU = 1124
+				}
+				var inits atomic.Int64
+				w.Net.OnSend(func(_ time.Time, _, _ netip.AddrPort, b []byte) {
+					if _, payload, err := frame.ParseRelay(b); err == nil && frame.TypeOf(payload) == frame.TypeInit {
+						inits.Add(1)
+					}
+				})
+				a := w.Found("alpha")
+				w.Join("beta", a)
+				c, d := w.Behind("c", transporttest.Symmetric).JoinAs(a), w.Behind("d", transporttest.Symmetric).JoinAs(a)
+				hc, hd := c.NewHost(), d.NewHost()
+				w.Must(a, policy.OpVNCreate, policy.VNCreateArgs{Name: "physics", Hosts: []netip.Addr{hc, hd}})
+				if !w.Reaches(c, hc, d, hd, 30*time.Second) {
+					t.Fatal("small packets do not pass")
+				}
+				f := w.NewFlow(c, hc, d, hd)
+				f.Size = 1280 - 28
+				w.Run(20*time.Second, 10*time.Millisecond, f)
+				start := time.Now()
+				w.Run(10*time.Second, 10*time.Millisecond, f)
+				w.Settle(time.Second)
+				if n := f.Lost(start); n > 0 {
+					t.Errorf("%d packets of 1,280 bytes are lost", n)
+				}
+				if inits.Load() == 0 {
+					t.Error("no handshake went through a queue-VR: the test shows nothing")
+				}
+				if n := w.Net.Counters().Dropped[transporttest.DropTooBig]; told && n > 0 {
+					t.Errorf("%d packets were too big for the underlay", n)
+				}
+			})
+		})
+	}
+}
