@@ -20,7 +20,7 @@ type arrival struct {
 }
 
 const (
-	arrivalsMax = 1024 // at 1,200 bytes: 1.2 MB when the control loop is behind
+	arrivalsMax = 1024 // at 1,028 bytes: 1.1 MB when the control loop is behind
 	// handshakesMax bounds the first messages that wait: with some 0.2 ms of public-key work each,
 	// the last one waits for 25 ms.
 	handshakesMax = 128

@@ -94,7 +94,7 @@ func (j *junkSource) next() []byte {
 	case j.n%4 == 1:
 		b = j.random(1 + j.IntN(1400))
 	case j.n%4 == 2:
-		lengths := []int{24, 32, 40, 64, 96, 200, 1199, frame.HandshakeLen, 1201}
+		lengths := []int{24, 32, 40, 64, 96, 200, frame.HandshakeLen - 1, frame.HandshakeLen, frame.HandshakeLen + 1}
 		b = j.random(lengths[j.IntN(len(lengths))])
 		b[0] = byte(j.IntN(13))
 		if j.IntN(2) == 0 {

@@ -348,7 +348,7 @@ func (l *loop) dialAll(now time.Time) {
 	}
 }
 
-// dialsMax bounds what a start dials at once; each dial is one X25519 pair and 1,200 bytes.
+// dialsMax bounds what a start dials at once; each dial is one X25519 pair and 1,028 bytes.
 const dialsMax = 64
 
 // withLink calls done once there is a link with the router, or with ok false when none came.

@@ -403,7 +403,7 @@ func (l *loop) do(now time.Time, actions []transport.Action) {
 // back to back.
 func (l *loop) sendRun(now time.Time, first transport.Send) {
 	l.contact(now, first)
-	out := l.n.appendDatagram(nil, first)
+	out := l.n.appendDatagram(nil, first.To, first.Datagram)
 	for len(l.todo) > 0 {
 		next, ok := l.todo[0].(transport.Send)
 		if !ok {
@@ -411,7 +411,7 @@ func (l *loop) sendRun(now time.Time, first transport.Send) {
 		}
 		l.todo = l.todo[1:]
 		l.contact(now, next)
-		out = l.n.appendDatagram(out, next)
+		out = l.n.appendDatagram(out, next.To, next.Datagram)
 	}
 	l.n.write(out)
 }

@@ -148,7 +148,7 @@ func relayable(vn tables.VNID, payload []byte) bool {
 
 const (
 	// missEvery and missBurst bound the links that one router has us make to relay for it: each is first
-	// messages of 1,200 bytes to endpoints that a link record names.
+	// messages of 1,028 bytes to endpoints that a link record names.
 	missEvery = time.Second
 	missBurst = 8
 )
@@ -174,23 +174,22 @@ func (n *Node) missed(asker, router tables.RouterID) {
 	}
 }
 
-// send sends one datagram over a path, which may be fragmented on its way. Any goroutine may call it.
+// send sends one datagram over a path. Any goroutine may call it.
 func (n *Node) send(to netip.AddrPort, datagram []byte) {
-	n.write(n.appendDatagram(nil, transport.Send{To: to, Datagram: datagram}))
+	n.write(n.appendDatagram(nil, to, datagram))
 }
 
-// datagrams is a batch of one, which may be fragmented on its way.
+// datagrams is a batch of one.
 func datagrams(to netip.AddrPort, b []byte) []underlay.Datagram {
-	return []underlay.Datagram{{Buf: b, N: len(b), Addr: to, Fragment: true}}
+	return []underlay.Datagram{{Buf: b, N: len(b), Addr: to}}
 }
 
 // appendDatagram makes a datagram ready to go over a path: in a relay datagram if the path is relayed. Without a
 // link with the relay it is lost, and the link is asked for.
-func (n *Node) appendDatagram(out []underlay.Datagram, s transport.Send) []underlay.Datagram {
-	datagram := s.Datagram
-	relay, router := path.RelayOf(s.To)
+func (n *Node) appendDatagram(out []underlay.Datagram, to netip.AddrPort, datagram []byte) []underlay.Datagram {
+	relay, router := path.RelayOf(to)
 	if relay == 0 {
-		return append(out, underlay.Datagram{Buf: datagram, N: len(datagram), Addr: s.To, Fragment: !s.Whole})
+		return append(out, underlay.Datagram{Buf: datagram, N: len(datagram), Addr: to})
 	}
 	h := n.snapshot.Load().hops[relay]
 	if h == nil {
@@ -204,7 +203,7 @@ func (n *Node) appendDatagram(out []underlay.Datagram, s transport.Send) []under
 		n.spent.Add(1)
 		return out
 	}
-	return append(out, underlay.Datagram{Buf: whole, N: len(whole), Addr: h.endpoint, Fragment: !s.Whole})
+	return append(out, underlay.Datagram{Buf: whole, N: len(whole), Addr: h.endpoint})
 }
 
 // write sends datagrams, each over the socket that its address belongs to, in their order.

@@ -13,7 +13,7 @@ import (
 )
 
 // TestDialsForOthers: whoever sends through us to VRs that we have no link with makes us dial them, eight at once and one
-// a second after that, whatever he asks for. Each of these is 1,200 bytes to an endpoint of others.
+// a second after that, whatever he asks for. Each of these is 1,028 bytes to an endpoint of others.
 func TestDialsForOthers(t *testing.T) {
 	const names, seconds = 60, 10
 	for _, unmetered := range []bool{false, true} {

@@ -24,9 +24,6 @@ type Action interface{ action() }
 type Send struct {
 	To       netip.AddrPort
 	Datagram []byte
-	// Whole says that it is of use only if it arrives without having been fragmented: a probe of what a path carries. Nothing else
-	// needs that, and on a path that carries less than a handshake nothing else would arrive.
-	Whole bool
 }
 
 // Up says that a link with an enrolled router is established: it proved that it is alive now.

@@ -48,10 +48,6 @@ func (l *Links) emit(a Action) { l.actions = append(l.actions, a) }
 
 func (l *Links) send(to netip.AddrPort, datagram []byte) { l.emit(Send{To: to, Datagram: datagram}) }
 
-func (l *Links) sendWhole(to netip.AddrPort, datagram []byte) {
-	l.emit(Send{To: to, Datagram: datagram, Whole: true})
-}
-
 // own makes an index ours that datagrams name.
 func (l *Links) own(index uint32, o owner) {
 	l.index[index] = o

@@ -95,17 +95,12 @@ func (c *conn) emit() {
 // emitTo seals frames into one datagram to an endpoint, validated or not. It returns the length
 // of the datagram, zero if the session can seal no more.
 func (c *conn) emitTo(to netip.AddrPort, frames []byte) int {
-	return c.emitBy(c.links.send, to, frames)
-}
-
-// emitBy is emitTo with one of the ways to send.
-func (c *conn) emitBy(send func(to netip.AddrPort, datagram []byte), to netip.AddrPort, frames []byte) int {
 	datagram, ok := c.session.SealControl(make([]byte, 0, len(frames)+frame.ControlHeaderLen+frame.TagLen), frames)
 	if !ok {
 		return 0 // the counter is spent; the rekey is overdue and Expired ends the session
 	}
 	c.sent++
-	send(to, datagram)
+	c.links.send(to, datagram)
 	return len(datagram)
 }
 

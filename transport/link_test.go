@@ -21,7 +21,7 @@ func TestHandshake(t *testing.T) {
 		t.Fatalf("exchange %v, want %v", got, want)
 	}
 	for _, p := range w.log[:1] {
-		if len(p.b) != 1200 {
+		if len(p.b) != frame.HandshakeLen {
 			t.Errorf("%v of %d bytes", frame.TypeOf(p.b), len(p.b))
 		}
 	}

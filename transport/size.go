@@ -26,7 +26,7 @@ func (c *conn) advanceSize(now time.Time) {
 		c.emitTo(c.endpoint, frame.Ping{Token: s.companion, Rx: c.report()}.Append(nil))
 		b := frame.Ping{Token: s.token, Rx: c.report()}.Append(nil)
 		b = frame.AppendPadding(b, n-frame.ControlHeaderLen-frame.TagLen-len(b))
-		c.emitBy(c.links.sendWhole, c.endpoint, b)
+		c.emitTo(c.endpoint, b)
 	}
 	c.tellSize(w)
 }

@@ -105,7 +105,7 @@ func TestStreamThroughput(t *testing.T) {
 		loss     float64
 		atLeast  float64 // Mbit/s
 		megabyte float64
-	}{{0, 8, 4}, {0.01, 2, 2}, {0.05, 0.7, 1}, {0.3, 0.05, 0.2}} {
+	}{{0, 8, 4}, {0.01, 1.7, 2}, {0.05, 0.6, 1}, {0.3, 0.04, 0.2}} {
 		w := newWorld(t, 2)
 		a, b := w.nodes[0], w.nodes[1]
 		w.connect(a, b)

@@ -35,17 +35,6 @@ func (d *FD) Use(f func(fd uintptr)) bool {
 	return true
 }
 
-// UseAlone is Use while nobody else uses the descriptor.
-func (d *FD) UseAlone(f func(fd uintptr)) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.fd < 0 {
-		return false
-	}
-	f(uintptr(d.fd))
-	return true
-}
-
 // Read calls try, which may Use the descriptor, until it reports that it is done; in between it waits until there is
 // something to read. It returns net.ErrClosed when d is closed, and os.ErrDeadlineExceeded when the deadline has passed.
 func (d *FD) Read(try func() bool) error {

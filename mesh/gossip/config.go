@@ -82,10 +82,10 @@ type Config struct {
 }
 
 const (
-	// packetMax is the largest gossip packet we make. 8,000 bytes carry 24 alive messages
+	// packetMax is the largest gossip packet we make. 7,900 bytes carry 24 alive messages
 	// of 250 bytes a second and member at 10,000 members, 1,400 bytes only 4, and that is
-	// the first thing to saturate when many join. The frame layer splits them.
-	packetMax = 8000
+	// the first thing to saturate when many join. The frame layer splits them, in 8 pieces at most.
+	packetMax = 7900
 	// packetInMax bounds a packet that is let in: packetMax, the 5 bytes of checksum that
 	// memberlist adds after counting, and some room for a peer that counts otherwise.
 	packetInMax = 9000

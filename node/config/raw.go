@@ -26,7 +26,7 @@ type rawUnderlay struct {
 	Listen    string   `toml:"listen" doc:"UDP address and port to listen on." def:"\"[::]:8463\""`
 	Endpoints []string `toml:"endpoints" doc:"Addresses and ports at which other sites reach this VR, best first; at most 8. Empty: found out from what peers observe." def:"[]"`
 	Kind      string   `toml:"kind" doc:"regular: reachable from outside; limited: can only dial out; auto: find out." def:"\"auto\""`
-	MTU       int      `toml:"mtu" doc:"Largest IP packet, in bytes, that may be made on the way to other sites; 1124 to 9000. A path that carries less is found out, down to 1228. Handshakes make packets of up to 1248, which IPv4 may fragment." def:"1500"`
+	MTU       int      `toml:"mtu" doc:"Largest IP packet, in bytes, that may be made on the way to other sites; 1124 to 9000. A path that carries less is found out, down to 1124." def:"1500"`
 	AES       string   `toml:"aes" doc:"auto: our own AES-GCM for processors with VAES and AVX-512 or AVX2, if a trial at the start agrees with the standard library; standard: always the standard library." def:"\"auto\""`
 	Offload   string   `toml:"offload" doc:"auto: hand the kernel many datagrams at once, and take them so, if a trial at the start shows that it does it right; off: one by one." def:"\"auto\""`
 	Joinable  bool     `toml:"joinable" doc:"Answer newcomers that know only our address. Off: complete silence to strangers." def:"true"`

@@ -17,25 +17,19 @@ import (
 	"github.com/vine-mesh/vine/transport/transporttest"
 )
 
-// narrow is one path MTU. The underlay is really that narrow where our handshakes, of 1,228 bytes
-// with their headers, fit; below that only data is held to it, by an observer.
+// narrow is one path MTU.
 type narrow struct {
 	mtu   int
 	inner int // largest packet that goes whole
-	real  bool
 }
 
-var narrows = []narrow{{1500, 1440, true}, {1280, 1220, true}, {1124, 1064, false}}
+var narrows = []narrow{{1500, 1440}, {1280, 1220}, {1124, 1064}}
 
 // inNarrow runs f with two sites and a host of each family at both, all in one VN.
 func inNarrow(t *testing.T, p narrow, f func(t *testing.T, w *nodetest.World, a, b *nodetest.Site, four, six *nodetest.Flow)) {
 	t.Helper()
 	inWorld(t, 50, func(t *testing.T, w *nodetest.World) {
-		path := transporttest.Path{Latency: 10 * time.Millisecond}
-		if p.real {
-			path.MTU = p.mtu
-		}
-		w.Net.SetDefaultPath(path)
+		w.Net.SetDefaultPath(transporttest.Path{Latency: 10 * time.Millisecond, MTU: p.mtu})
 		w.PathMTU = p.mtu
 		a := w.Found("alpha")
 		b := w.Join("beta", a)
@@ -222,7 +216,7 @@ func TestMSS(t *testing.T) {
 // every size arrives whole from then on; and when it becomes narrower still under traffic, that is noticed within three
 // seconds.
 func TestPathMTUIsFound(t *testing.T) {
-	for _, mtu := range []int{1280, 1400} {
+	for _, mtu := range []int{1124, 1280, 1400} {
 		t.Run(fmt.Sprint(mtu), func(t *testing.T) {
 			inWorld(t, 51, func(t *testing.T, w *nodetest.World) {
 				w.Net.SetDefaultPath(transporttest.Path{Latency: 10 * time.Millisecond, MTU: mtu})
@@ -249,7 +243,7 @@ func TestPathMTUIsFound(t *testing.T) {
 				if n := four.Lost(start) + six.Lost(start); n > 0 {
 					t.Errorf("%d packets of 1,280 bytes are lost", n)
 				}
-				if mtu == 1280 {
+				if mtu < 1400 {
 					return
 				}
 				w.Net.SetDefaultPath(transporttest.Path{Latency: 10 * time.Millisecond, MTU: 1280})
@@ -263,6 +257,50 @@ func TestPathMTUIsFound(t *testing.T) {
 				}
 				if lost, _ := four.LostBetween(narrows, narrows.Add(time.Second)); lost == 0 {
 					t.Error("nothing is lost when the path narrows: the test shows nothing")
+				}
+			})
+		})
+	}
+}
+
+// TestRelayedMTU: two limited VRs link through a queue-VR where every underlay carries 1,124 bytes, told or not, and packets of 1,280
+// bytes pass whole.
+func TestRelayedMTU(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		t.Run(fmt.Sprintf("told %v", told), func(t *testing.T) {
+			inWorld(t, 52, func(t *testing.T, w *nodetest.World) {
+				w.Net.SetDefaultPath(transporttest.Path{Latency: 10 * time.Millisecond, MTU: 1124})
+				if told {
+					w.PathMTU = 1124
+				}
+				var inits atomic.Int64
+				w.Net.OnSend(func(_ time.Time, _, _ netip.AddrPort, b []byte) {
+					if _, payload, err := frame.ParseRelay(b); err == nil && frame.TypeOf(payload) == frame.TypeInit {
+						inits.Add(1)
+					}
+				})
+				a := w.Found("alpha")
+				w.Join("beta", a)
+				c, d := w.Behind("c", transporttest.Symmetric).JoinAs(a), w.Behind("d", transporttest.Symmetric).JoinAs(a)
+				hc, hd := c.NewHost(), d.NewHost()
+				w.Must(a, policy.OpVNCreate, policy.VNCreateArgs{Name: "physics", Hosts: []netip.Addr{hc, hd}})
+				if !w.Reaches(c, hc, d, hd, 30*time.Second) {
+					t.Fatal("small packets do not pass")
+				}
+				f := w.NewFlow(c, hc, d, hd)
+				f.Size = 1280 - 28
+				w.Run(20*time.Second, 10*time.Millisecond, f)
+				start := time.Now()
+				w.Run(10*time.Second, 10*time.Millisecond, f)
+				w.Settle(time.Second)
+				if n := f.Lost(start); n > 0 {
+					t.Errorf("%d packets of 1,280 bytes are lost", n)
+				}
+				if inits.Load() == 0 {
+					t.Error("no handshake went through a queue-VR: the test shows nothing")
+				}
+				if n := w.Net.Counters().Dropped[transporttest.DropTooBig]; told && n > 0 {
+					t.Errorf("%d packets were too big for the underlay", n)
 				}
 			})
 		})

@@ -40,7 +40,7 @@ func junk(random *rand.Rand, b []byte, kind int) int {
 		b[0] = byte(kind)
 		clear(b[1:min(4, n)])
 	case kind == 12: // an init of the right length
-		n = 1200
+		n = 1028
 		b[0] = 2
 		clear(b[1:4])
 	}
@@ -85,7 +85,7 @@ func flood(ns *netnstest.Namespace, to netip.AddrPort, count, kinds int) (sent i
 }
 
 // hellos sends join hellos without a cookie: type, zeroes, sender index, an ephemeral key, zeroes up to
-// 1,200 bytes (docs/wire.md).
+// 1,028 bytes (docs/wire.md).
 func hellos(ns *netnstest.Namespace, to netip.AddrPort, count int) error {
 	var c *net.UDPConn
 	err := ns.Do(func() (err error) {
@@ -97,7 +97,7 @@ func hellos(ns *netnstest.Namespace, to netip.AddrPort, count int) error {
 	}
 	defer c.Close()
 	random := rand.New(rand.NewPCG(3, 4))
-	b := make([]byte, 1200)
+	b := make([]byte, 1028)
 	b[0] = 5
 	for range count {
 		for i := 4; i < 40; i++ {

@@ -49,12 +49,11 @@ const (
 	GossipHeaderLen = 16
 
 	// GossipPiecesMax is how many pieces one gossip packet may have: 8 pieces carry memberlist's
-	// packets of 8,000 bytes, and bound what a receiver keeps while it waits for the rest.
+	// packets of 7,900 bytes, and bound what a receiver keeps while it waits for the rest.
 	GossipPiecesMax = 8
 
-	// GossipPieceMax is the most payload in one piece, chosen so that header, payload and tag fit
-	// into DatagramMax with room for a relay header.
-	GossipPieceMax = 1150
+	// GossipPieceMax is the most payload in one piece.
+	GossipPieceMax = MessageMax - GossipHeaderLen - TagLen
 )
 
 // A Gossip is the header of one piece of a gossip packet, sealed between two routers without a

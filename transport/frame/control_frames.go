@@ -197,8 +197,8 @@ type Grant struct {
 	Index uint32
 }
 
-// ChannelsMax is how many grants fit in one Channels frame of a datagram of DatagramMax bytes.
-const ChannelsMax = (DatagramMax - ControlHeaderLen - TagLen - frameHeaderLen - channelsFixedLen) / grantLen
+// ChannelsMax is how many grants fit in one Channels frame of a datagram of MessageMax bytes.
+const ChannelsMax = (MessageMax - ControlHeaderLen - TagLen - frameHeaderLen - channelsFixedLen) / grantLen
 
 // A Channels frame says which VNs the sender accepts from the peer, and under which index each.
 // A set with a higher version replaces the one before it as a whole. A set that does not fit in one frame

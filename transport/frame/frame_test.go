@@ -299,12 +299,12 @@ func TestRefused(t *testing.T) {
 		{"init", with("init", 3, 1), frame.ErrReserved},
 		{"response", append(with("response", 3, 0), make([]byte, frame.HandshakeLen)...), frame.ErrLength},
 		{"join-hello", with("join-hello", 40, 1), frame.ErrReserved},
-		{"join-hello", with("join-hello", 1183, 1), frame.ErrReserved},
+		{"join-hello", with("join-hello", frame.HandshakeLen-17, 1), frame.ErrReserved},
 		{"control", with("control", 3, 1), frame.ErrReserved},
 		{"gossip", with("gossip", 3, 1), frame.ErrReserved},
 		{"gossip", with("gossip", 1, 3), frame.ErrValue},
 		{"gossip", with("gossip", 2, 0), frame.ErrValue},
-		{"gossip", with("gossip", 2, 9), frame.ErrValue},
+		{"gossip", with("gossip", 2, frame.GossipPiecesMax+1), frame.ErrValue},
 		{"frame-channels", with("frame-channels", 3+8, 1), frame.ErrValue},            // part 1 of 1
 		{"frame-channels", with("frame-channels", 3+10+3, 9), frame.ErrValue},         // VN 9 twice
 		{"frame-channels", with("frame-channels", 3+10+3, 0), frame.ErrValue},         // VN 0
@@ -380,15 +380,15 @@ func TestLengths(t *testing.T) {
 	}
 	full := frame.ControlHeader{}.Append(nil)
 	full = frame.StreamBytes{Bytes: make([]byte, frame.StreamBytesMax)}.Append(full)
-	if n := len(full) + frame.TagLen; n != frame.DatagramMax {
-		t.Errorf("a full stream datagram is %d bytes, want %d", n, frame.DatagramMax)
+	if n := len(full) + frame.TagLen; n != frame.MessageMax {
+		t.Errorf("a full stream datagram is %d bytes, want %d", n, frame.MessageMax)
 	}
 	grants := make([]frame.Grant, frame.ChannelsMax)
 	full = frame.AppendChannels(frame.ControlHeader{}.Append(nil), 1, 0, 1, grants)
-	if n := len(full) + frame.TagLen; n > frame.DatagramMax {
+	if n := len(full) + frame.TagLen; n > frame.MessageMax {
 		t.Errorf("a full channels datagram is %d bytes", n)
 	}
-	if n := frame.GossipHeaderLen + frame.GossipPieceMax + frame.TagLen; n > frame.DatagramMax {
+	if n := frame.GossipHeaderLen + frame.GossipPieceMax + frame.TagLen; n > frame.MessageMax {
 		t.Errorf("a full gossip piece is %d bytes", n)
 	}
 }

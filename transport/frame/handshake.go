@@ -33,7 +33,7 @@ const (
 //	+---------------+-----------------------------------------------+
 //	|                         sender's index                        |
 //	+---------------------------------------------------------------+
-//	|   Noise message 1 (1,160): e 32, sealed static key 48,        |
+//	|   Noise message 1 (988): e 32  , sealed static key 48,        |
 //	|   sealed payload                                              |
 //	+---------------------------------------------------------------+
 //	|                           MAC1 (16)                           |
@@ -42,7 +42,7 @@ const (
 //	+---------------------------------------------------------------+
 type Init struct {
 	Sender uint32
-	Noise  []byte // Invariant: 1,160 bytes
+	Noise  []byte // Invariant: InitNoiseLen bytes
 	MAC1   [MACLen]byte
 	MAC2   [MACLen]byte
 }

@@ -5,8 +5,8 @@ import "encoding/binary"
 // Stream frames carry byte streams inside a session's control datagrams. A stream ID is the
 // opener's choice: even from the initiator of the session, odd from the responder.
 
-// StreamBytesMax is the most bytes one StreamBytes frame may hold in a datagram of DatagramMax.
-const StreamBytesMax = DatagramMax - ControlHeaderLen - TagLen - frameHeaderLen - streamBytesFixed
+// StreamBytesMax is the most bytes one StreamBytes frame may hold in a datagram of MessageMax.
+const StreamBytesMax = MessageMax - ControlHeaderLen - TagLen - frameHeaderLen - streamBytesFixed
 
 // A StreamOpen starts a stream. Body: stream ID 4, kind 1.
 type StreamOpen struct {

@@ -69,15 +69,17 @@ const (
 	// KeyLen is the length of an X25519 public key (RFC 7748, Section 5).
 	KeyLen = 32
 
-	// HandshakeLen is the length of an init and of a join hello, always: an answer may never be
-	// larger than what asked for it, so the first message is as large as any answer. 1,200 bytes
-	// pass every underlay path we support (the IPv6 minimum MTU of 1,280 bytes less 40 for IPv6
-	// and 8 for UDP is 1,232), and leave 32 bytes for a channel header around it.
-	HandshakeLen = 1200
+	// pathMTUMin is the largest IP packet that every path we support carries, as underlay.mtu has it. IPv6 carries 1,280 bytes
+	// anywhere (RFC 8200, Section 5), IPv4 through tunnels of others less.
+	pathMTUMin = 1124
 
-	// DatagramMax is the largest datagram that is sent before the path MTU is known: the IPv6
-	// minimum MTU (RFC 8200, Section 5) less the IPv6 and UDP headers.
-	DatagramMax = 1280 - 40 - 8
+	// MessageMax bounds every datagram but data and probes of the path MTU: pathMTUMin less 40 for IPv6, 8 for UDP and what a
+	// queue-VR adds. So there is no path that we support on which a handshake or a control datagram needs to be fragmented.
+	MessageMax = pathMTUMin - 40 - 8 - RelayOverhead
+
+	// HandshakeLen is the length of an init and of a join hello, always: an answer may never be
+	// larger than what asked for it, so the first message is as large as any answer.
+	HandshakeLen = MessageMax
 )
 
 // Errors of the parsers. They are values, not descriptions of the input: callers count them.

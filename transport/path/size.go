@@ -7,8 +7,12 @@ import (
 
 // Limits of the search for the largest datagram.
 const (
-	// SizeBase passes every path: handshakes are as long (BASE_PLPMTU of RFC 8899, Section 5.1.2).
-	SizeBase = 1200
+	// SizeMin passes every path that we support: handshakes are as long (MIN_PLPMTU of RFC 8899, Section 5.1.2).
+	SizeMin = 1028
+
+	// sizeBase passes nearly every path (BASE_PLPMTU, the same section). What does not carry the most is believed to carry this, and
+	// asked at once: hosts that are told less keep it for ten minutes.
+	sizeBase = 1200
 
 	// sizeStep ends the search: less is not worth a probe.
 	sizeStep = 8
@@ -49,9 +53,9 @@ const (
 //	+------------+ answered        +---------+
 //	|  assumed   |---------------->|  known  |<--------------------+
 //	+------------+                 +---------+                     |
-//	   |                              | ^  |                       |
-//	   | lost: SizeBase               | |  | raise, or a part of   | answered, or no
-//	   |       lost: SizeBase         | |  | the span is unknown   | more to find
+//	 | ^ | lost again: SizeMin        | ^  |                       |
+//	 +-+ |     lost: assume sizeBase  | |  | raise, or a part of   | answered, or no
+//	lost |     again: SizeMin         | |  | the span is unknown   | more to find
 //	   v                              v |  v                       |
 //	+-------------------------------------------+                  |
 //	|  searching, between what passed and what  |------------------+
@@ -92,10 +96,10 @@ func (s *Sizer) Size() int { return s.size }
 // path, zero if unknown. Call it at Due, and when one of these changes.
 func (s *Sizer) Advance(now time.Time, most int, busy bool, flow int64, rtt time.Duration) int {
 	if most != s.most {
-		*s = Sizer{most: most, size: most, good: min(most, SizeBase), next: now}
+		*s = Sizer{most: most, size: most, good: min(most, SizeMin), next: now}
 	}
 	s.every = min(max(sizeConfirm, time.Duration(float64(8*sizeShare*s.size)/float64(max(flow, 1))*float64(time.Second))), sizeSeldom)
-	if s.most <= SizeBase {
+	if s.most <= SizeMin {
 		return 0
 	}
 	if s.probe > 0 {
@@ -169,8 +173,11 @@ func (s *Sizer) choose(now time.Time, busy bool) int {
 
 // failed takes note that the probe under way did not pass.
 func (s *Sizer) failed(now time.Time) {
-	if s.probe <= s.size {
-		s.size, s.good = SizeBase, SizeBase
+	switch {
+	case s.probe <= s.size && s.probe > sizeBase:
+		s.size, s.good = sizeBase, SizeMin
+	case s.probe <= s.size:
+		s.size, s.good = SizeMin, SizeMin
 	}
 	s.bad = s.probe
 	s.raise = now.Add(sizeRaise)
@@ -196,7 +203,7 @@ func (s *Sizer) Answered(now time.Time, size int) {
 // Due returns when Advance is to be called, zero if there is nothing to do.
 func (s *Sizer) Due(now time.Time, busy bool) time.Time {
 	switch {
-	case s.most <= SizeBase:
+	case s.most <= SizeMin:
 		return time.Time{}
 	case s.probe > 0:
 		return s.sentAt.Add(s.wait)

@@ -59,7 +59,7 @@ func TestSizer(t *testing.T) {
 	start := time.Unix(1e9, 0)
 	for _, rtt := range []time.Duration{time.Millisecond, 30 * time.Millisecond, 200 * time.Millisecond} {
 		for _, loss := range []float64{0, 0.05} {
-			for _, carries := range []int{1200, 1204, 1252, 1300, 1392, 1444, 1464, 1472, 2000, 8972, 9000} {
+			for _, carries := range []int{SizeMin, 1040, 1096, 1199, 1200, 1204, 1252, 1300, 1392, 1444, 1464, 1472, 2000, 8972, 9000} {
 				for _, most := range []int{1472, 8972} {
 					p := &pipeline{carries: carries, rtt: rtt, loss: loss, random: rand.New(rand.NewPCG(uint64(carries), uint64(rtt)))}
 					var s Sizer
@@ -136,11 +136,11 @@ func TestSizerCongested(t *testing.T) {
 	}
 }
 
-// TestSizerBelowBase: where the configuration allows less than a handshake there is nothing to find.
-func TestSizerBelowBase(t *testing.T) {
+// TestSizerAtLeast: where the configuration allows no more than a handshake there is nothing to find.
+func TestSizerAtLeast(t *testing.T) {
 	var s Sizer
 	now := time.Unix(1e9, 0)
-	if n := s.Advance(now, 1096, true, 0, 0); n != 0 || s.Size() != 1096 || !s.Due(now, true).IsZero() {
+	if n := s.Advance(now, SizeMin, true, 0, 0); n != 0 || s.Size() != SizeMin || !s.Due(now, true).IsZero() {
 		t.Errorf("probe of %d, size %d", n, s.Size())
 	}
 }

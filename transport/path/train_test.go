@@ -43,7 +43,7 @@ func TestTrain(t *testing.T) {
 					var e Estimator
 					e.Trained(m.time(), m.train(packets, size, 50*time.Microsecond))
 					q := e.Measure(m.time())
-					got := float64(q.Rate.Bits) / (mbits * 1e6 * 1200 / (1200 + overhead))
+					got := float64(q.Rate.Bits) / (mbits * 1e6 * float64(size) / float64(size+overhead))
 					least, most = min(least, got), max(most, got)
 					if q.Rate.Kind != RateEstimate || q.Rate.By != ByTrain || got < 0.9 || got > 1.02 {
 						t.Errorf("seed %d: %v of the path, %+v", seed, got, q.Rate)
@@ -186,7 +186,7 @@ func TestTrainRecord(t *testing.T) {
 func TestPlanTrain(t *testing.T) {
 	for _, hint := range []int64{-1, 0, 1, 1e5, 1e6, 1e7, 1e9, 1 << 62} {
 		n, size := PlanTrain(hint)
-		if n < trainLeast || n > trainPackets || n*size > 77_000 {
+		if n < trainLeast || n > trainPackets || n*size > 66_000 {
 			t.Errorf("PlanTrain(%d) = %d, %d", hint, n, size)
 		}
 		if hint >= 10e6 && n != trainPackets {

@@ -72,11 +72,11 @@ var (
 //
 //	type          must have                       then
 //	data          length                          pass: the session's AEAD decides
-//	init          1,200 bytes, MAC1               under load, or over the rate: MAC2, else Cookie;
+//	init          1,028 bytes, MAC1               under load, or over the rate: MAC2, else Cookie;
 //	                                              with MAC2: its own rate, else drop
 //	response      length, MAC1                    pass: the handshake's index decides
 //	cookie        64 bytes                        pass
-//	join hello    1,200 bytes, joinable           join cookie, else Cookie; then the join rate
+//	join hello    1,028 bytes, joinable           join cookie, else Cookie; then the join rate
 //	join cookie   24 bytes                        pass
 //	join reply    length                          pass: the index decides
 //	join finish   length                          pass: the index decides

@@ -48,7 +48,7 @@ func TestGateByType(t *testing.T) {
 		want Verdict
 	}{
 		{"empty", nil, DropLength},
-		{"zero", make([]byte, 1200), DropType},
+		{"zero", make([]byte, frame.HandshakeLen), DropType},
 		{"relay", relayJunk(100), Pass},
 		{"relay, bare", relayJunk(frame.RelayOverhead), Pass},
 		{"relay, short", relayJunk(frame.RelayOverhead)[:frame.RelayOverhead-1], DropLength},
@@ -66,13 +66,13 @@ func TestGateByType(t *testing.T) {
 		{"gossip", append(frame.Gossip{Pieces: 0}.Append(nil), make([]byte, 16)...), DropReserved},
 		{"gossip", frame.Gossip{Pieces: 1}.Append(nil), DropLength},
 		{"init", init, Pass},
-		{"init, short", init[:1199], DropLength},
+		{"init, short", init[:frame.HandshakeLen-1], DropLength},
 		{"init, long", append(bytes.Clone(init), 0), DropLength},
 		{"init, reserved", flip(init, 8), DropReserved},
 		{"init, index", flip(init, 8*4), DropMAC1},
 		{"init, ephemeral", flip(init, 8*8), DropMAC1},
 		{"init, static", flip(init, 8*87), DropMAC1},
-		{"init, MAC1", flip(init, 8*(1200-17)), DropMAC1},
+		{"init, MAC1", flip(init, 8*(frame.HandshakeLen-17)), DropMAC1},
 		{"response", response, Pass},
 		{"response, MAC1", flip(response, 8*20), DropMAC1},
 		{"response, short", response[:91], DropLength},
@@ -80,10 +80,10 @@ func TestGateByType(t *testing.T) {
 		{"cookie, long", append(frame.Cookie{}.Append(nil), 0), DropLength},
 		{"join hello", frame.JoinHello{}.Append(nil), Cookie},
 		{"join hello, padding", flip(frame.JoinHello{}.Append(nil), 8*600), DropReserved},
-		{"join hello, short", frame.JoinHello{}.Append(nil)[:1100], DropLength},
+		{"join hello, short", frame.JoinHello{}.Append(nil)[:frame.HandshakeLen-100], DropLength},
 		{"join cookie", frame.JoinCookie{}.Append(nil), Pass},
 		{"join reply", frame.JoinReply{Noise: make([]byte, 96)}.Append(nil), Pass},
-		{"join reply, long", frame.JoinReply{Noise: make([]byte, 1189)}.Append(nil), DropLength},
+		{"join reply, long", frame.JoinReply{Noise: make([]byte, frame.HandshakeLen-11)}.Append(nil), DropLength},
 		{"join finish", frame.JoinFinish{Noise: make([]byte, 64)}.Append(nil), Pass},
 		{"join finish, short", frame.JoinFinish{Noise: make([]byte, 63)}.Append(nil), DropLength},
 	} {
@@ -211,7 +211,7 @@ func TestCookie(t *testing.T) {
 		if v := g.Check(start, elsewhere, d); v != Cookie {
 			t.Errorf("with the cookie of another address: %v", v)
 		}
-		if v := g.Check(start, from, flip(d, 8*1199)); v != Cookie {
+		if v := g.Check(start, from, flip(d, 8*(frame.HandshakeLen-1))); v != Cookie {
 			t.Errorf("with a damaged MAC2: %v", v)
 		}
 		// The cookie is taken until its secret has been out of use for 120 s.
@@ -413,7 +413,7 @@ func TestGateDoesNotAllocate(t *testing.T) {
 	proven := bytes.Clone(init)
 	client.Stamp(start, proven)
 	hello := frame.JoinHello{Cookie: [16]byte{1}}.Append(nil)
-	all := [][]byte{init, proven, hello, junk(64), junk(1200), junk(1400), relayJunk(1400), append(frame.DataHeader{}.Append(nil), make([]byte, 99)...)}
+	all := [][]byte{init, proven, hello, junk(64), junk(frame.HandshakeLen), junk(1400), relayJunk(1400), append(frame.DataHeader{}.Append(nil), make([]byte, 99)...)}
 	var address [4]byte
 	n := uint32(0)
 	if got := testing.AllocsPerRun(2000, func() {
@@ -482,7 +482,7 @@ func FuzzGate(f *testing.F) {
 func BenchmarkGateJunk(b *testing.B) {
 	g := gateOf(b, router(2, true))
 	g.SetUnderLoad(true)
-	for _, n := range []int{64, 1200, 1400} {
+	for _, n := range []int{64, frame.HandshakeLen, 1400} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			d := junk(n)
 			b.ReportAllocs()
@@ -507,7 +507,7 @@ func BenchmarkGateJunk(b *testing.B) {
 		a := router(1, true)
 		peer := router(2, true).Static.Public()
 		d := stampedInit(b, a, peer, NewCookieClient(peer))
-		d[1199] = 1
+		d[frame.HandshakeLen-1] = 1
 		b.ReportAllocs()
 		for b.Loop() {
 			if g.Check(start, addr4, d) != Cookie {

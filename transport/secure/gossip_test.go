@@ -27,16 +27,16 @@ func boxes(t testing.TB) (a, b *GossipBox) {
 
 func TestGossipRoundTrip(t *testing.T) {
 	a, b := boxes(t)
-	for _, n := range []int{1, 1149, 1150, 1151, 8000, 1150 * frame.GossipPiecesMax} {
+	for _, n := range []int{1, frame.GossipPieceMax - 1, frame.GossipPieceMax, frame.GossipPieceMax + 1, 7905, frame.GossipPieceMax * frame.GossipPiecesMax} {
 		payload := bytes.Repeat([]byte{0x5a}, n)
 		datagrams, err := a.Seal(payload)
-		if err != nil || len(datagrams) != (n+1149)/1150 {
+		if err != nil || len(datagrams) != (n+frame.GossipPieceMax-1)/frame.GossipPieceMax {
 			t.Fatalf("%d bytes: %d datagrams, %v", n, len(datagrams), err)
 		}
 		var got []byte
 		var first uint64
 		for p, d := range datagrams {
-			if len(d) > frame.DatagramMax || bytes.Contains(d, []byte{0x5a, 0x5a, 0x5a, 0x5a}) {
+			if len(d) > frame.MessageMax || bytes.Contains(d, []byte{0x5a, 0x5a, 0x5a, 0x5a}) {
 				t.Errorf("piece of %d bytes, or in the clear", len(d))
 			}
 			h, out, err := b.Open(got, d)
@@ -55,7 +55,7 @@ func TestGossipRoundTrip(t *testing.T) {
 			t.Errorf("%d bytes: payload differs", n)
 		}
 	}
-	for _, n := range []int{0, 1150*frame.GossipPiecesMax + 1} {
+	for _, n := range []int{0, frame.GossipPieceMax*frame.GossipPiecesMax + 1} {
 		if _, err := a.Seal(make([]byte, n)); err != ErrPayload {
 			t.Errorf("%d bytes: %v", n, err)
 		}
@@ -197,7 +197,7 @@ func TestGossipThroughAThird(t *testing.T) {
 	}
 	var payload []byte
 	for _, d := range outer {
-		if len(d) > frame.DatagramMax {
+		if len(d) > frame.MessageMax {
 			t.Errorf("piece of %d bytes", len(d))
 		}
 		if _, payload, err = ba.Open(payload, d); err != nil {

@@ -23,9 +23,8 @@ var (
 	ErrHello = errors.New("secure: hello too long")
 )
 
-// HelloMax is the longest hello, so that every handshake message fits in frame.HandshakeLen bytes
-// with 20 bytes to spare.
-const HelloMax = 1024
+// HelloMax is the longest hello, so that every handshake message fits in frame.HandshakeLen bytes: an init has one byte to spare.
+const HelloMax = 872
 
 // Prologues bind a handshake to the protocol and its version, IK also to the federation. A newcomer does not
 // know the federation before the seed's hello names it, so the prologue of a join has none.

@@ -1,7 +1,6 @@
 package transporttest
 
 import (
-	"cmp"
 	"net/netip"
 	"time"
 )
@@ -177,10 +176,11 @@ func (in *Internet) move(now time.Duration, p *packet) {
 // later is true.
 func (in *Internet) through(now time.Duration, l *pipe, p *packet, later bool) (bool, Drop) {
 	at := now
-	if p.size() > cmp.Or(l.MTU, mtuDefault) && !(p.fragment && p.to.Addr().Is4()) {
-		return false, DropTooBig
-	}
-	if !l.instant() {
+	if l.instant() {
+		if p.size() > mtuDefault {
+			return false, DropTooBig
+		}
+	} else {
 		var twice bool
 		var drop Drop
 		at, twice, drop = l.transit(now, p.size(), p.origin.rng)

@@ -27,8 +27,7 @@ type Path struct {
 	// Queue is how many bytes may wait for the line or be on it; a packet that would make it more is
 	// dropped (drop-tail). Zero means 100 ms of Bandwidth, and at least 64 KiB.
 	Queue int
-	// MTU is the largest IP packet; a larger one is dropped unless it may be fragmented: then it passes, and nothing is said of
-	// what becomes of fragments. Zero means 1,500.
+	// MTU is the largest IP packet; a larger one is dropped, as if DF were set. Zero means 1,500.
 	MTU int
 }
 
@@ -48,8 +47,15 @@ func (l *pipe) instant() bool { return l.Path == Path{} }
 func (p Path) remembers() bool { return p.Bandwidth > 0 || p.Jitter > 0 }
 
 // transit puts a packet of size bytes into the pipe at now and returns when it comes out, whether it
-// comes twice, or why it does not come at all; its MTU is the caller's to see to. Calls are in the order of now.
+// comes twice, or why it does not come at all. Calls are in the order of now.
 func (l *pipe) transit(now time.Duration, size int, rng *rand.Rand) (at time.Duration, twice bool, drop Drop) {
+	mtu := l.MTU
+	if mtu == 0 {
+		mtu = mtuDefault
+	}
+	if size > mtu {
+		return 0, false, DropTooBig
+	}
 	at = now
 	if l.Bandwidth > 0 {
 		start, took := max(now, l.free), sendTime(size, l.Bandwidth)

@@ -168,7 +168,6 @@ func (s *socket) WriteBatch(dgs []underlay.Datagram) (int, error) {
 	var first, last *packet
 	for i := range dgs {
 		p := newPacket(s.host, dgs[i].Addr, dgs[i].Buf[:dgs[i].N])
-		p.fragment = dgs[i].Fragment
 		if first == nil {
 			first = p
 		} else {
@@ -234,7 +233,6 @@ type packet struct {
 	stage    stage
 	next     *packet // in a batch to be sent
 	payload  []byte
-	fragment bool // may be fragmented
 
 	intercepted bool // to be dropped when it is sent
 }

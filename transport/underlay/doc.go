@@ -3,7 +3,7 @@
 // A Socket moves datagrams in batches. Every answer of the network about one datagram, such as "no
 // route", "port closed" or "too big", is counted and never stops the batch or the socket, because a
 // mesh has peers that are down at all times and because ICMP can be forged. What a packet may be is
-// decided above (transport/frame, transport/secure), and so is its size: DF is set, but where a Datagram says otherwise, and the kernel's
+// decided above (transport/frame, transport/secure), and so is its size: DF is set and the kernel's
 // idea of the path MTU is ignored, for transport/path searches the path MTU itself (RFC 8899).
 //
 // UDP is a UDP port, Streams are datagrams over stream connections (TCP, or WebSocket over TLS, straight or

@@ -32,11 +32,6 @@ type Datagram struct {
 	// ECN is the codepoint of the IP header (RFC 3168, Section 5): 0 Not-ECT, 1 ECT(1), 2 ECT(0), 3 CE. What is written carries
 	// it, and what is read has it, where the system lets it through; else it is 0.
 	ECN uint8
-
-	// Fragment says that IPv4 may fragment the datagram on its way, if it has to: DF is not set. Only WriteBatch looks at it. It
-	// costs more than a datagram without, and is for what has to arrive on a path of unknown MTU. (IPv6 paths carry 1,280 bytes:
-	// RFC 8200, Section 5.)
-	Fragment bool
 }
 
 // Count returns how many datagrams d is.

@@ -36,8 +36,6 @@ type outgoing struct {
 	again  bool // the send buffer is full
 	err    error
 
-	fragments bool // DF is not set
-
 	try func(fd uintptr) // write, bound once, for a closure per call would be an allocation
 
 	hdrs     [writeMax]mmsghdr
@@ -66,8 +64,8 @@ func (s *UDP) newOutgoing() *outgoing {
 func (s *UDP) WriteBatch(dgs []Datagram) (int, error) {
 	sent := 0
 	for len(dgs) > 0 {
-		n, fragments := alike(dgs[:min(len(dgs), writeMax)])
-		took, err := s.writeSome(dgs[:n], fragments)
+		n := min(len(dgs), writeMax)
+		took, err := s.writeSome(dgs[:n])
 		sent += took
 		if err != nil {
 			return sent, err
@@ -77,31 +75,13 @@ func (s *UDP) WriteBatch(dgs []Datagram) (int, error) {
 	return sent, nil
 }
 
-// alike returns how many of the first datagrams are to be written with DF or, if fragments, without.
-func alike(dgs []Datagram) (n int, fragments bool) {
-	fragments = dgs[0].fragments()
-	for n = 1; n < len(dgs) && dgs[n].fragments() == fragments; {
-		n++
-	}
-	return n, fragments
-}
-
-// fragmentsAbove is the longest datagram that is not fragmented anywhere: "Every internet destination must be able to receive a
-// datagram of 576 octets either in one piece or in fragments" (RFC 791), of which the headers of IP and UDP have 28. Paths that carry
-// less are gone.
-const fragmentsAbove = 548
-
-func (d *Datagram) fragments() bool {
-	return d.Fragment && d.N > fragmentsAbove && (d.Addr.Addr().Is4() || d.Addr.Addr().Is4In6())
-}
-
-func (s *UDP) writeSome(dgs []Datagram, fragments bool) (int, error) {
+func (s *UDP) writeSome(dgs []Datagram) (int, error) {
 	b := take(s.writers, s.newOutgoing)
 	defer func() {
 		clear(b.iovs[:b.packed]) // the caller's buffers are the caller's again
 		give(s.writers, b)
 	}()
-	b.packed, b.count, b.next, b.sent, b.again, b.err, b.fragments = 0, 0, 0, 0, false, nil, fragments
+	b.packed, b.count, b.next, b.sent, b.again, b.err = 0, 0, 0, 0, false, nil
 	b.pack(dgs)
 	err := s.push(b)
 	s.counts.sent.Add(uint64(b.sent))
@@ -117,11 +97,7 @@ func (s *UDP) writeSome(dgs []Datagram, fragments bool) (int, error) {
 // push writes the messages, and waits for room if there is none.
 func (s *UDP) push(b *outgoing) error {
 	for until := (time.Time{}); ; {
-		use := s.fd.Use
-		if b.fragments {
-			use = s.fd.UseAlone
-		}
-		if !use(b.try) {
+		if !s.fd.Use(b.try) {
 			return net.ErrClosed
 		}
 		if !b.again {
@@ -142,8 +118,7 @@ func (s *UDP) push(b *outgoing) error {
 // pack makes messages of the datagrams.
 func (b *outgoing) pack(dgs []Datagram) {
 	s := b.socket
-	// The kernel does not fragment segments; and that it did not take them would say nothing of the destination.
-	segments := s.segments.Load() && !b.fragments
+	segments := s.segments.Load()
 	for len(dgs) > 0 {
 		to := dgs[0].Addr
 		if !s.family.reaches(to.Addr()) {
@@ -230,11 +205,6 @@ func (c *controls) set(h *unix.Msghdr, segment int, m message) {
 func (b *outgoing) write(fd uintptr) {
 	b.again = false
 	s := b.socket
-	if b.fragments {
-		// There is no way to say it of one message. Nobody else uses the descriptor meanwhile, so no other datagram goes without DF.
-		unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT)
-		defer unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
-	}
 	for b.next < b.count {
 		n, errno := s.kernel.sendmmsg(fd, b.hdrs[b.next:b.count])
 		m := b.messages[b.next]
