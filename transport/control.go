@@ -52,6 +52,9 @@ func (l *Links) onControl(now time.Time, from netip.AddrPort, datagram []byte) {
 		}
 	}
 	c := k.conn
+	if l.crossed(now, k, s) {
+		l.promote(now, k, s, c.endpoint)
+	}
 	c.heard(now, k, from)
 	c.in += len(datagram)
 	if s == c.session {

@@ -83,6 +83,9 @@ const (
 	pendLife = 15 * time.Second
 	// dialInterest is how long a Dial, a data or a stream hint keeps us dialling a peer that does not answer.
 	dialInterest = 30 * time.Second
+	// crossedAfter is how long after a change of sessions packets in the one before are no news: see crossed.
+	crossedAfter = time.Second
+
 	// retireAfter is how long the keys of a replaced session still open packets: the datagrams
 	// in flight are older than any path's delay by then. At least 10 s.
 	retireAfter = 15 * time.Second

@@ -115,6 +115,7 @@ func (l *Links) promote(now time.Time, k *link, s *session, endpoint netip.AddrP
 		// unconfirmed until it hears from us in it, and then leaves its own.
 		l.dropSession(k, k.pend)
 	}
+	s.retireAt = time.Time{}
 	for _, old := range k.sessions {
 		if old != s && old.confirmed && old.retireAt.IsZero() {
 			old.retireAt = now.Add(retireAfter)
@@ -164,6 +165,17 @@ func (l *Links) promote(now time.Time, k *link, s *session, endpoint netip.AddrP
 	l.emitHop(s)
 	s.grant(now, l, k.vns)
 	l.touch(k)
+}
+
+// crossed reports whether a packet that came in the replaced session s shows that the two sides have left two sessions for each
+// other: both began at once, each heard the other in the other's session, in which it then was, when that had gone over to its
+// own. Each would send in a session in which the other does not listen for news, until the keys are forgotten. The session that
+// the lower router ID began wins, as in promote. What was under way when the sessions changed has come by then, or does no
+// harm: a side that goes back is followed.
+func (l *Links) crossed(now time.Time, k *link, s *session) bool {
+	lower := func(s *session) bool { return s.Initiator == (l.cfg.Self < k.router) }
+	in := k.conn.session
+	return s != in && !s.retireAt.IsZero() && s.peerEpoch == in.peerEpoch && lower(s) && !lower(in) && !now.Before(k.since.Add(crossedAfter))
 }
 
 // emitHop says how relay datagrams go in a session. The initiator uses it for sending only when a packet came in it: until
