@@ -2,7 +2,6 @@ package secure
 
 import (
 	"iter"
-	"sync"
 	"sync/atomic"
 
 	"github.com/vine-mesh/vine/tables"
@@ -12,12 +11,13 @@ import (
 // The lanes of a session are made when they are first asked for: most peers have fewer than frame.LanesMax, and a window takes
 // a KiB. Whoever holds a channel index can have all of a session's made, once.
 //
-// All methods may be called concurrently.
+// All methods but begin may be called concurrently. Two that make one lane at once both get what the first has stored: a second
+// Sender would use nonces again.
 type lanes struct {
 	senders   [frame.LanesMax]atomic.Pointer[Sender]
 	receivers [frame.LanesMax]atomic.Pointer[Receiver]
 
-	mu         sync.Mutex // held while one is made: two Senders of one lane would use each nonce twice
+	// What begin has noted, once.
 	begun      bool
 	suite      Suite
 	secrets    [2][32]byte
@@ -25,10 +25,8 @@ type lanes struct {
 	self, peer tables.RouterID
 }
 
-// begin notes what the lanes of a session are made of.
+// begin notes what the lanes of a session are made of. It is for the Session's goroutine, and comes before everything else.
 func (l *lanes) begin(s *Session) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if !l.begun {
 		l.begun, l.suite, l.secrets, l.out, l.self, l.peer = true, s.Suite, s.secrets, s.out(), s.self, s.peer
 	}
@@ -38,36 +36,24 @@ func (l *lanes) sender(i uint8) *Sender {
 	if s := l.senders[i].Load(); s != nil {
 		return s
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.senders[i].Load()
-	if s == nil {
-		aead, iv := l.suite.derive(&l.secrets[l.out], labelLane, i, l.out)
-		s = &Sender{
-			sealer: sealer{aead: aead, iv: iv, limit: l.suite.counterMax(), next: new(atomic.Uint64)},
-			ids:    idsOf(l.self, l.peer), lane: i, lanes: l,
-		}
-		l.senders[i].Store(s)
-	}
-	return s
+	aead, iv := l.suite.derive(&l.secrets[l.out], labelLane, i, l.out)
+	l.senders[i].CompareAndSwap(nil, &Sender{
+		sealer: sealer{aead: aead, iv: iv, limit: l.suite.counterMax(), next: new(atomic.Uint64)},
+		ids:    idsOf(l.self, l.peer), lane: i, lanes: l,
+	})
+	return l.senders[i].Load()
 }
 
 func (l *lanes) receiver(i uint8) *Receiver {
 	if r := l.receivers[i].Load(); r != nil {
 		return r
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	r := l.receivers[i].Load()
-	if r == nil {
-		aead, iv := l.suite.derive(&l.secrets[l.out^1], labelLane, i, l.out^1)
-		r = &Receiver{
-			opener: opener{aead: aead, iv: iv, limit: l.suite.counterMax(), seen: newWindow(sessionBlocks)},
-			ids:    idsOf(l.peer, l.self), lanes: l,
-		}
-		l.receivers[i].Store(r)
-	}
-	return r
+	aead, iv := l.suite.derive(&l.secrets[l.out^1], labelLane, i, l.out^1)
+	l.receivers[i].CompareAndSwap(nil, &Receiver{
+		opener: opener{aead: aead, iv: iv, limit: l.suite.counterMax(), seen: newWindow(sessionBlocks)},
+		ids:    idsOf(l.peer, l.self), lanes: l,
+	})
+	return l.receivers[i].Load()
 }
 
 // sending gives the Senders that were made.

@@ -54,7 +54,9 @@ func (s *UDP) Beside(count int) (more []Socket, err error) {
 func (s *UDP) Spread() bool { return s.spread }
 
 func (s *UDP) set(level, option, value int) (err error) {
-	if !s.fd.Use(func(fd uintptr) { err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), level, option, value)) }) {
+	if !s.fd.Use(func(fd uintptr) {
+		err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), level, option, value))
+	}) {
 		return net.ErrClosed
 	}
 	return err
