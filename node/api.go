@@ -39,8 +39,13 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 		AES: secure.AESName(), Goroutines: runtime.NumGoroutine(), Descriptors: descriptors(),
 		Documents: v.Len(), TrustStale: v.TrustStale(time.Now()), Problems: []string{},
 		Packets: control.Packets{
-			Sent: a.n.sent.Load(), Received: a.n.received.Load(), Local: a.n.local.Load(), Drops: map[string]uint64{},
+			Sent: a.n.sent(), Received: a.n.received(), Local: a.n.local.Load(), Drops: map[string]uint64{},
 		},
+	}
+	for i := range len(a.n.more) + 1 {
+		s.Packets.Lanes = append(s.Packets.Lanes, control.Lane{
+			Sent: a.n.lanes[i].sent.Load(), Received: a.n.lanes[i].received.Load(),
+		})
 	}
 	for d := forward.DropNone + 1; int(d) < forward.DropCount; d++ {
 		if count := a.n.drops[d].Load(); count > 0 {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/vine-mesh/vine/node/capture"
+	"github.com/vine-mesh/vine/transport/frame"
 )
 
 // An attachment is one capture device and the lock that keeps its writers apart: the receiving
@@ -13,11 +14,58 @@ import (
 type attachment struct {
 	write    sync.Mutex // guards the device's writer, and the rest. Close of a device may wait for a lane that waits for it
 	device   capture.Device
-	swapping chan struct{} // closed when the device has been replaced, or has not after all; nil: it is not being replaced
+	queues   [frame.LanesMax]laneQueue // of the lanes but the first, where the device has them
+	swapping chan struct{}             // closed when the device has been replaced, or has not after all; nil: it is not being replaced
 	closed   bool
 }
 
-func (a *attachment) inject(packets []capture.Packet) {
+// A laneQueue is the queue of a device that one lane writes to: the kernel then gives it the other direction of these flows.
+type laneQueue struct {
+	write sync.Mutex
+	queue capture.Device // nil: the lane writes to the device
+	_     [40]byte       // each has a cache line of its own
+}
+
+func newAttachment(device capture.Device) *attachment {
+	a := &attachment{device: device}
+	a.share()
+	return a
+}
+
+// share gives the lanes the device's queues.
+func (a *attachment) share() {
+	for i := 1; i < len(a.queues); i++ {
+		q := &a.queues[i]
+		q.write.Lock()
+		q.queue = queueOf(a.device, i)
+		q.write.Unlock()
+	}
+}
+
+// queueOf returns what a lane reads of a device, nil if nothing.
+func queueOf(device capture.Device, lane int) capture.Device {
+	if lane == 0 {
+		return device
+	}
+	if d, ok := device.(capture.Queued); ok {
+		if queues := d.Queues(); lane <= len(queues) {
+			return queues[lane-1]
+		}
+	}
+	return nil
+}
+
+// inject writes packets to the device, by a lane's queue if it has one.
+func (a *attachment) inject(lane int, packets []capture.Packet) {
+	if lane > 0 {
+		q := &a.queues[lane]
+		q.write.Lock()
+		defer q.write.Unlock()
+		if q.queue != nil {
+			q.queue.WriteBatch(packets)
+			return
+		}
+	}
 	a.write.Lock()
 	defer a.write.Unlock()
 	a.device.WriteBatch(packets)
@@ -60,6 +108,7 @@ func (a *attachment) end(device capture.Device) bool {
 	a.swapping = nil
 	if !a.closed {
 		a.device = device
+		a.share()
 	}
 	return !a.closed
 }
@@ -90,6 +139,11 @@ func (n *Node) Replace(swap func(old []capture.Device) ([]capture.Device, error)
 		}
 		if fresh[at] != old[at] {
 			err = errors.Join(err, old[at].Close()) // the lanes wake up by that
+		}
+	}
+	for i := range n.waits { // or by this, if they had no queue
+		if set := n.waits[i].Load(); set != nil {
+			set.Close()
 		}
 	}
 	return err

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -77,7 +79,7 @@ func (n *Node) sendLane(at int) error {
 
 // renew goes on with the device that has replaced the lane's, if one has.
 func (l *sendLane) renew() bool {
-	device := l.n.attachments[l.at].current()
+	device := queueOf(l.n.attachments[l.at].current(), l.number)
 	replaced := device != l.device
 	l.device = device
 	return replaced
@@ -86,7 +88,7 @@ func (l *sendLane) renew() bool {
 type sendLane struct {
 	sealer
 	at      int
-	device  capture.Device
+	device  capture.Device // nil: it has no queue for this lane
 	in      [][]byte
 	packets []capture.Packet
 	answer  [1]capture.Packet
@@ -95,9 +97,12 @@ type sendLane struct {
 	cache   forward.Cache
 }
 
-func newSendLane(n *Node, at int) *sendLane {
+func newSendLane(n *Node, at int) *sendLane { return newQueueLane(n, at, 0) }
+
+// newQueueLane returns the send lane of an attachment with that number.
+func newQueueLane(n *Node, at, number int) *sendLane {
 	l := &sendLane{
-		sealer: newSealer(n, 2*laneBatch), at: at, device: n.attachments[at].current(),
+		sealer: newSealer(n, number, 2*laneBatch), at: at, device: queueOf(n.attachments[at].current(), number),
 		packets: make([]capture.Packet, laneBatch), icmp: make([]byte, 0, forward.ICMPBytesMax),
 		limit: forward.NewTokenBucket(forward.ICMPRate, forward.ICMPBurst),
 	}
@@ -109,16 +114,17 @@ func newSendLane(n *Node, at int) *sendLane {
 
 // A sealer seals packets for their routers and sends them in batches. It belongs to one goroutine.
 type sealer struct {
-	n     *Node
-	out   []underlay.Datagram
-	used  int  // out[:used] is to be sent
-	hint  bool // the control loop is to be told when that is done
-	cut   segment.Cutter
-	chop  segment.Chopper
-	open  bundle
-	ecn   uint8               // of what is sealed now
-	whole []underlay.Datagram // one, for a super-packet in whole; nil: none was sent yet
-	frags [][]byte            // room for the IP fragments of one packet
+	n      *Node
+	number int // of the lane: what it seals has that lane's keys, and leaves by that lane's socket
+	out    []underlay.Datagram
+	used   int  // out[:used] is to be sent
+	hint   bool // the control loop is to be told when that is done
+	cut    segment.Cutter
+	chop   segment.Chopper
+	open   bundle
+	ecn    uint8               // of what is sealed now
+	whole  []underlay.Datagram // one, for a super-packet in whole; nil: none was sent yet
+	frags  [][]byte            // room for the IP fragments of one packet
 }
 
 // A bundle is small packets for one router and VN that wait in out[used], behind the place of the header, until the batch has no
@@ -138,8 +144,8 @@ type bundle struct {
 // narrowest path.
 const ipFragsMax = 0xffff/(forward.MinMTU/2-60) + 1
 
-func newSealer(n *Node, batch int) sealer {
-	l := sealer{n: n, out: newDatagrams(batch, packetMax), frags: make([][]byte, ipFragsMax)}
+func newSealer(n *Node, number, batch int) sealer {
+	l := sealer{n: n, number: number, out: newDatagrams(batch, packetMax), frags: make([][]byte, ipFragsMax)}
 	for i := range l.frags {
 		l.frags[i] = make([]byte, 0, 2048)
 	}
@@ -230,7 +236,7 @@ func (l *sendLane) one(snap *snapshot, p capture.Packet) {
 		if d.ICMP != forward.ICMPNone && l.limit.Take(time.Now()) {
 			if icmp, ok := forward.AppendICMP(l.icmp[:0], snap.forward, d, p.Bytes); ok {
 				l.answer[0] = capture.Packet{Bytes: icmp}
-				n.attachments[l.at].inject(l.answer[:])
+				n.attachments[l.at].inject(l.number, l.answer[:])
 			}
 		}
 		return
@@ -239,7 +245,7 @@ func (l *sendLane) one(snap *snapshot, p capture.Packet) {
 	if d.Local {
 		forward.DecrementTTL(p.Bytes)
 		l.answer[0] = p
-		n.attachments[d.Attachment].inject(l.answer[:])
+		n.attachments[d.Attachment].inject(l.number, l.answer[:])
 		n.local.Add(uint64(p.Segments()))
 		return
 	}
@@ -314,20 +320,19 @@ func (l *sealer) record(peer *sendPeer, index uint32, d forward.Decision, p capt
 	meta := frame.RunMeta(byte(segment.Single), p.GSOSize)
 	meta[0] |= metaOf(d.Seal)[0]
 	dg := &l.whole[0]
-	sealed, ok := peer.sender.Seal(dg.Buf[:0], index, meta, d.VN, p.Bytes)
+	sealed, ok := l.sender(peer).Seal(dg.Buf[:0], index, meta, d.VN, p.Bytes)
 	if !ok {
 		l.n.spent.Add(1)
 		return
 	}
 	dg.N, dg.Addr = len(sealed), peer.endpoint
-	l.n.write(l.whole)
-	l.n.sent.Add(1)
+	l.write(l.whole)
 }
 
 // pieces seals the pieces of the chopped super-packet, under consecutive counters whoever else seals for the peer: the
 // receiver counts them from the first.
 func (l *sealer) pieces(peer *sendPeer, index uint32, d forward.Decision, size uint16, count int) {
-	run, ok := peer.sender.Run(count)
+	run, ok := l.sender(peer).Run(count)
 	if !ok {
 		l.n.spent.Add(uint64(count))
 		return
@@ -399,7 +404,7 @@ func (l *sealer) put(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byte,
 
 // sealed seals inner, which may lie where its ciphertext will, into the next datagram of the batch.
 func (l *sealer) sealed(dg *underlay.Datagram, room int, peer *sendPeer, index uint32, vn tables.VNID, meta [3]byte, inner []byte) {
-	sealed, ok := peer.sender.Seal(dg.Buf[room:room], index, meta, vn, inner)
+	sealed, ok := l.sender(peer).Seal(dg.Buf[room:room], index, meta, vn, inner)
 	if !ok {
 		l.n.spent.Add(1)
 		return
@@ -487,7 +492,7 @@ func (l *sealer) split(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byt
 	a, b := &l.out[l.used], &l.out[l.used+1]
 	first, _ := forward.Split(packet)
 	room := peer.room()
-	sealedA, sealedB, ok := peer.sender.SealSplit(a.Buf[room:room], b.Buf[room:room], index, meta, vn, packet, len(first))
+	sealedA, sealedB, ok := l.sender(peer).SealSplit(a.Buf[room:room], b.Buf[room:room], index, meta, vn, packet, len(first))
 	if !ok {
 		l.n.spent.Add(1)
 		return
@@ -497,11 +502,19 @@ func (l *sealer) split(peer *sendPeer, index uint32, vn tables.VNID, meta [3]byt
 	l.address(b, peer, vn, len(sealedB))
 }
 
+// sender returns the Sender of the lane to a peer.
+func (l *sealer) sender(peer *sendPeer) *secure.Sender { return peer.sender.On(uint8(l.number)) }
+
+// write sends sealed packets.
+func (l *sealer) write(dgs []underlay.Datagram) {
+	l.n.writeOn(l.n.laneSocket(l.number), dgs)
+	l.n.lanes[l.number].sent.Add(uint64(len(dgs)))
+}
+
 func (l *sealer) flush() {
 	l.close()
 	if l.used > 0 {
-		l.n.write(l.out[:l.used])
-		l.n.sent.Add(uint64(l.used))
+		l.write(l.out[:l.used])
 		l.used = 0
 	}
 	if l.hint { // which wakes a thread: packets go first
@@ -529,12 +542,14 @@ func (n *Node) receiveLane(socket underlay.Socket) error {
 
 // newSocketLane returns the receive lane of a socket.
 func newSocketLane(n *Node, socket underlay.Socket) *receiveLane {
+	number := slices.Index(n.more, socket) + 1 // zero for the first, and for streams
+	streams := number == 0 && socket != n.socket
 	count, size := underlay.BatchMax, packetMax
-	if socket != n.socket || n.many {
+	if streams || n.many {
 		count, size = manyBatch, underlay.OffloadBytes
 	}
 	l := newReceiveLane(n, newDatagrams(count, size))
-	l.streams = socket != n.socket
+	l.number, l.streams = number, streams
 	return l
 }
 
@@ -551,11 +566,14 @@ func (l *receiveLane) finish(socket underlay.Socket, count int) {
 	l.flush()
 }
 
-// Lanes of several sockets take turns, batch by batch (Node.receiving): replay windows, the joiner and
-// the gossip pieces belong to one of them at a time.
+// A receiveLane takes what comes by one socket. Datagrams of one lane of a session come by one socket as a rule, but may come by
+// any: so replay windows belong to whoever has the lock of their lane (Node.windows), and the rest, such as gossip pieces and what is
+// relayed, to who has the last lock. A batch most often needs one of them.
 type receiveLane struct {
 	n       *Node
-	streams bool // it reads the stream connections
+	number  int
+	owned   *laneLock // held by us; nil: none
+	streams bool      // it reads the stream connections
 	in      []underlay.Datagram
 	onward  []underlay.Datagram // to be relayed: views of in
 	arena   []byte              // packets are opened into it, one behind the other
@@ -603,8 +621,9 @@ func (l *receiveLane) step(count int) {
 
 // take judges a batch. What is to be injected waits for the flush.
 func (l *receiveLane) take(count int) {
-	l.n.receiving.Lock()
-	defer l.n.receiving.Unlock()
+	l.n.receiving.RLock()
+	defer l.n.receiving.RUnlock()
+	defer l.own(nil)
 	in := arrived{snapshot: l.n.snapshot.Load(), grants: *l.n.grants.Load(), hops: *l.n.hops.Load(), now: time.Now()}
 	for i := range l.in[:count] {
 		dg := &l.in[i]
@@ -623,12 +642,35 @@ func (l *receiveLane) take(count int) {
 	}
 }
 
+// A laneLock keeps lanes apart that meet. Each has a cache line of its own.
+type laneLock struct {
+	sync.Mutex
+	_ [56]byte
+}
+
+// own takes a lock instead of the one that is held, if it is another. nil is none. A lane never holds two.
+func (l *receiveLane) own(lock *laneLock) {
+	if l.owned == lock {
+		return
+	}
+	if l.owned != nil {
+		l.owned.Unlock()
+	}
+	if lock != nil {
+		lock.Lock()
+	}
+	l.owned = lock
+}
+
+// rest is the lock of all that is not data.
+func (n *Node) rest() *laneLock { return &n.windows[frame.LanesMax] }
+
 // flush injects what was opened.
 func (l *receiveLane) flush() {
 	l.endRun()
 	for at, packets := range l.out {
 		if len(packets) > 0 {
-			l.n.attachments[at].inject(packets)
+			l.n.attachments[at].inject(l.number, packets)
 			l.out[at] = packets[:0]
 		}
 	}
@@ -666,10 +708,13 @@ func (l *receiveLane) datagram(in *arrived, b []byte, from netip.AddrPort) {
 	case frame.Type(b[0]) == frame.TypeData:
 		l.data(in.snapshot, in.grants, b, from)
 	case frame.Type(b[0]) == frame.TypeGossip:
+		l.own(l.n.rest())
 		l.n.gossipArrived(in.now, from, b)
 	case frame.Type(b[0]) == frame.TypeRelay:
+		l.own(l.n.rest())
 		l.relay(in, b, from)
 	default:
+		l.own(l.n.rest())
 		l.n.controlArrived(in.now, from, b)
 	}
 }
@@ -696,7 +741,8 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 		return
 	}
 	place, head, joins := l.place(header, len(b)-frame.DataHeaderLen-frame.TagLen)
-	packet, err := g.receiver.Open(place, b, g.vn)
+	l.own(&n.windows[header.Lane()])
+	packet, err := g.receiver.On(header.Lane()).Open(place, b, g.vn)
 	if err != nil {
 		if joins {
 			l.run.Undo()
@@ -704,7 +750,7 @@ func (l *receiveLane) data(snap *snapshot, grants map[uint32]grant, b []byte, fr
 		n.junk.Add(1)
 		return
 	}
-	n.received.Add(1)
+	n.lanes[l.number].received.Add(1)
 	if from == g.endpoint {
 		if !g.used.Load() {
 			g.used.Store(true)

@@ -282,7 +282,7 @@ func TestLanesDoNotAllocate(t *testing.T) {
 				if len(tc.packet) < 100 {
 					datagrams /= laneBatch // all packets of a batch have room in one
 				}
-				if got := int(p.a.sent.Load()); got != datagrams || p.out.used != got {
+				if got := int(p.a.sent()); got != datagrams || p.out.used != got {
 					t.Fatalf("%d packets went as %d datagrams, %d of them out", sent, got, p.out.used)
 				}
 				switch {

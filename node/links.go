@@ -193,7 +193,7 @@ func (l *loop) release(p *peer) {
 	if len(p.packets) == 0 {
 		return
 	}
-	s := newSealer(l.n, len(p.packets))
+	s := newSealer(l.n, 0, len(p.packets))
 	send := l.n.snapshot.Load().peers[p.send.router]
 	p.packets = slices.DeleteFunc(p.packets, func(w waitingPacket) bool {
 		index := send.index[w.decision.VN]

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/vine-mesh/vine/internal/poll"
 	"github.com/vine-mesh/vine/mesh"
 	"github.com/vine-mesh/vine/mesh/gossip"
 	"github.com/vine-mesh/vine/mesh/serfrpc"
@@ -38,8 +39,11 @@ var ErrNotEnrolled = errors.New("this machine is not enrolled in a federation")
 
 // Options say what a Node runs on. A Node owns what it is given and closes it.
 type Options struct {
-	State   *state.Dir
-	Socket  underlay.Socket
+	State  *state.Dir
+	Socket underlay.Socket
+	// More is the sockets of further lanes, at most frame.LanesMax - 1, on Socket's port (underlay.UDP.Beside). With them
+	// every attachment's device should have as many more queues.
+	More    []underlay.Socket
 	Streams *underlay.Streams // stream connections; nil: none
 	// Proxy returns the proxy for a stream connection to an endpoint, nil for none. It may be nil.
 	Proxy func(netip.AddrPort) (*url.URL, error)
@@ -119,6 +123,7 @@ type self struct {
 type Node struct {
 	self        self
 	socket      underlay.Socket
+	more        []underlay.Socket // of the lanes but the first
 	streams     *underlay.Streams // nil: none
 	many        bool              // the socket may give several datagrams as one
 	attachments []*attachment
@@ -172,8 +177,10 @@ type Node struct {
 	snapshot  atomic.Pointer[snapshot]
 	grants    atomic.Pointer[map[uint32]grant]
 	hops      atomic.Pointer[map[uint32]hop]
-	// receiving is held by a receive lane for one batch.
-	receiving sync.Mutex
+	// receiving is held for reading by a receive lane for one batch.
+	receiving sync.RWMutex
+	windows   [frame.LanesMax + 1]laneLock             // held by a receive lane, one at a time: see receiveLane
+	waits     [frame.LanesMax]atomic.Pointer[poll.Set] // what each lane but the first waits for
 	directory atomic.Pointer[directory]
 	ledger    atomic.Pointer[hosts.Ledger] // of the LAN, as on disk
 	events    *control.Events
@@ -185,8 +192,7 @@ type Node struct {
 // counters count packets. Lanes add, anybody reads.
 type counters struct {
 	drops    [forward.DropCount]atomic.Uint64
-	sent     atomic.Uint64 // data packets sealed and sent
-	received atomic.Uint64 // data packets opened
+	lanes    [frame.LanesMax]laneCounters
 	local    atomic.Uint64 // packets from one attachment to another
 	spent    atomic.Uint64 // packets dropped because the key's counter was spent
 	junk     atomic.Uint64 // data datagrams that named no channel or did not open
@@ -206,6 +212,29 @@ type counters struct {
 	unrelayed atomic.Uint64 // datagrams for a router that we, or the relay, have no link with
 }
 
+// laneCounters are those that a lane adds to for each packet.
+type laneCounters struct {
+	sent     atomic.Uint64 // data packets sealed and sent
+	received atomic.Uint64 // data packets opened
+	_        [48]byte      // each lane has a cache line of its own
+}
+
+// sent returns how many data packets were sealed and sent.
+func (c *counters) sent() (n uint64) {
+	for i := range c.lanes {
+		n += c.lanes[i].sent.Load()
+	}
+	return n
+}
+
+// received returns how many data packets were opened.
+func (c *counters) received() (n uint64) {
+	for i := range c.lanes {
+		n += c.lanes[i].received.Load()
+	}
+	return n
+}
+
 // A waitingPacket has a destination but no channel yet.
 type waitingPacket struct {
 	decision forward.Decision
@@ -223,7 +252,7 @@ const (
 // starts no goroutine. It returns an error that wraps ErrNotEnrolled when the VR has yet to join.
 func New(o Options) (*Node, error) {
 	n := &Node{
-		socket: o.Socket, streams: o.Streams, options: o, log: o.Log, started: time.Now().UTC(),
+		socket: o.Socket, more: o.More, streams: o.Streams, options: o, log: o.Log, started: time.Now().UTC(),
 		commands:   make(chan func(time.Time, *loop), commandsMax),
 		hearsay:    make(chan func(time.Time, *loop), hearsayMax),
 		controls:   make(chan arrival, arrivalsMax),
@@ -236,7 +265,7 @@ func New(o Options) (*Node, error) {
 		arrived: forward.Arrived,
 	}
 	for _, a := range o.Attachments {
-		n.attachments = append(n.attachments, &attachment{device: a.Device})
+		n.attachments = append(n.attachments, newAttachment(a.Device))
 	}
 	now := time.Now()
 	store, err := n.load(now)
@@ -272,6 +301,11 @@ func (n *Node) offload() {
 	}
 	does, err := n.socket.Offload()
 	n.many = does.Receive
+	for _, s := range n.more {
+		same, e := s.Offload()
+		n.many = n.many || same.Receive
+		err = errors.Join(err, e)
+	}
 	if err != nil {
 		n.log.Warn("the system does not move several datagrams at once", "send", does.Send, "receive", does.Receive, "err", err)
 	}
@@ -303,11 +337,14 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error { return n.loop.run(lower) })
 	g.Go(n.loop.clerk.run)
 	g.Go(func() error { return n.held.relayPump(lower) })
-	duplex, simplex := newDuplexLane(n)
-	if duplex != nil {
-		g.Go(duplex.run)
-	} else {
-		g.Go(func() error { return n.receiveLane(n.socket) })
+	duplex, simplex := newDuplexLanes(n)
+	for _, lane := range duplex {
+		g.Go(lane.run)
+	}
+	if len(duplex) == 0 {
+		for number := range len(n.more) + 1 {
+			g.Go(func() error { return n.receiveLane(n.laneSocket(number)) })
+		}
 	}
 	for _, at := range simplex {
 		g.Go(func() error { return n.sendLane(at) })
@@ -315,6 +352,9 @@ func (n *Node) Run(ctx context.Context) error {
 	g.Go(func() error {
 		<-n.done // the control loop has said goodbye on the socket
 		errs := []error{n.socket.Close()}
+		for _, s := range n.more {
+			errs = append(errs, s.Close())
+		}
 		if n.streams != nil {
 			errs = append(errs, n.streams.Close())
 		}

@@ -207,7 +207,18 @@ func (n *Node) appendDatagram(out []underlay.Datagram, to netip.AddrPort, datagr
 }
 
 // write sends datagrams, each over the socket that its address belongs to, in their order.
-func (n *Node) write(dgs []underlay.Datagram) {
+func (n *Node) write(dgs []underlay.Datagram) { n.writeOn(n.socket, dgs) }
+
+// laneSocket returns the datagram socket of a lane.
+func (n *Node) laneSocket(number int) underlay.Socket {
+	if number == 0 {
+		return n.socket
+	}
+	return n.more[number-1]
+}
+
+// writeOn is write with the datagram socket given.
+func (n *Node) writeOn(socket underlay.Socket, dgs []underlay.Datagram) {
 	for len(dgs) > 0 {
 		named := path.Reserved(dgs[0].Addr.Addr())
 		run := 1
@@ -216,7 +227,7 @@ func (n *Node) write(dgs []underlay.Datagram) {
 		}
 		switch {
 		case !named:
-			n.socket.WriteBatch(dgs[:run])
+			socket.WriteBatch(dgs[:run])
 		case n.streams != nil:
 			n.streams.WriteBatch(dgs[:run])
 		}

@@ -39,7 +39,7 @@ func (n *Node) serfSection() map[string]string {
 		"site":       e.Site,
 		"links":      strconv.Itoa(len(d.links)),
 		"documents":  strconv.Itoa(d.view.Len()),
-		"sent":       strconv.FormatUint(n.sent.Load(), 10),
-		"received":   strconv.FormatUint(n.received.Load(), 10),
+		"sent":       strconv.FormatUint(n.sent(), 10),
+		"received":   strconv.FormatUint(n.received(), 10),
 	}
 }

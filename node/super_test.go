@@ -129,7 +129,7 @@ func TestSuperPacketStaysWhole(t *testing.T) {
 						len(got.Bytes), got.GSOSize, got.Partial, len(want[i].Bytes), want[i].GSOSize, want[i].Partial)
 				}
 			}
-			if got := p.b.received.Load(); got != 2+3*datagrams {
+			if got := p.b.received(); got != 2+3*datagrams {
 				t.Errorf("%d datagrams counted", got)
 			}
 		}
@@ -363,7 +363,7 @@ func TestSuperPacketOverStream(t *testing.T) {
 		} else {
 			sameWire(t, got, want)
 		}
-		if got := p.a.sent.Load(); got != 3+46 {
+		if got := p.a.sent(); got != 3+46 {
 			t.Errorf("%d datagrams", got)
 		}
 		stop()

@@ -251,7 +251,7 @@ func FuzzTogether(f *testing.F) {
 			}
 		}
 		for name, pair := range map[string][2]uint64{
-			"received": {one.received.Load(), many.received.Load()}, "junk": {one.junk.Load(), many.junk.Load()},
+			"received": {one.received(), many.received()}, "junk": {one.junk.Load(), many.junk.Load()},
 			"gated": {one.gated.Load(), many.gated.Load()}, "unhopped": {one.unhopped.Load(), many.unhopped.Load()},
 			"gossiped": {one.gossiped.Load(), many.gossiped.Load()}, "unknown": {one.unknown.Load(), many.unknown.Load()},
 		} {

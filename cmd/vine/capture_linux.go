@@ -13,7 +13,7 @@ import (
 func (p port) open(way string) (capture.Device, error) {
 	switch way {
 	case "tun":
-		return tun.Open(p.device, p.mtu)
+		return tun.OpenQueues(p.device, p.mtu, p.lanes)
 	case "tap":
 		return tun.OpenTAP(p.device, p.mtu)
 	case "raw":

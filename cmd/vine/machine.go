@@ -98,7 +98,7 @@ func newMachine(c config.Config, space []netip.Prefix, log *slog.Logger) (*machi
 
 // attach notes an attachment of the node.
 func (m *machine) attach(device string, vns []string, lan []int) {
-	p := port{device: device, mtu: m.config.MTU, space: m.plan.Space, queue: uint16(queueBase + 2*len(m.ports))}
+	p := port{device: device, mtu: m.config.MTU, lanes: m.config.Lanes, space: m.plan.Space, queue: uint16(queueBase + 2*len(m.ports))}
 	for _, i := range lan {
 		p.interfaces = append(p.interfaces, m.config.Attachments[i].Interface)
 	}

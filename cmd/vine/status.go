@@ -81,6 +81,11 @@ func (e *Env) printStatus(s control.Status) error {
 		"received", number(s.Packets.Received),
 		"local", number(s.Packets.Local),
 	}
+	if lanes := s.Packets.Lanes; len(lanes) > 1 {
+		for i, l := range lanes {
+			rows = append(rows, "lane "+strconv.Itoa(i), number(l.Sent)+" sent, "+number(l.Received)+" received")
+		}
+	}
 	for _, reason := range slices.Sorted(maps.Keys(s.Packets.Drops)) {
 		rows = append(rows, "dropped", number(s.Packets.Drops[reason])+" "+reason)
 	}

@@ -81,6 +81,10 @@ func newVR(p vrPlan) (made *vr, err error) {
 	}
 	open = append(open, socket)
 	endpoint := socket.LocalAddr()
+	more := listenLanes(c, p, socket)
+	for _, s := range more {
+		open = append(open, s)
+	}
 	if p.Wrap != nil {
 		socket = p.Wrap(socket)
 	}
@@ -94,7 +98,7 @@ func newVR(p vrPlan) (made *vr, err error) {
 	}
 	gcm.Use(c.FastGCM)
 	o := node.Options{
-		State: dir, Socket: socket, Offload: c.Offload, Streams: streams, Proxy: proxyOf(c), Fresh: freshSocket,
+		State: dir, Socket: socket, More: more, Offload: c.Offload, Streams: streams, Proxy: proxyOf(c), Fresh: freshSocket,
 		Attachments: p.Devices, Settings: settings(c), SerfToken: c.RPCToken, SerfLogs: p.Logs,
 		Rand: p.Rand, Log: p.Log, Software: softwareText(),
 	}
@@ -164,6 +168,22 @@ func newVR(p vrPlan) (made *vr, err error) {
 		made.RPC = o.SerfRPC.Addr()
 	}
 	return made, nil
+}
+
+// listenLanes opens the sockets of further lanes beside the first. Where there cannot be any, one lane carries everything. So it
+// does for a site of a demonstration, whose devices have no queues.
+func listenLanes(c config.Config, p vrPlan, first underlay.Socket) []underlay.Socket {
+	udp, ok := first.(*underlay.UDP)
+	if !ok || c.Lanes <= 1 || p.Devices != nil || p.Wrap != nil {
+		return nil
+	}
+	more, err := udp.Beside(c.Lanes - 1)
+	if err != nil {
+		p.Log.Warn("one lane carries all packets", "err", err)
+	} else if !udp.Spread() {
+		p.Log.Warn("the system does not spread what a peer sends over the lanes")
+	}
+	return more
 }
 
 // run runs the VR until ctx ends, and puts the machine back as it was.

@@ -18,6 +18,7 @@ const queueBase = config.DefaultPort
 type port struct {
 	device     string // of TUN or TAP
 	mtu        int
+	lanes      int      // queues of a TUN device
 	interfaces []string // of the LAN
 	space      []netip.Prefix
 	queue      uint16 // of TCP packets; the next one is of others

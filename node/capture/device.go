@@ -82,3 +82,12 @@ type Pollable interface {
 	// FD returns the descriptor. It belongs to the device.
 	FD() *poll.FD
 }
+
+// A Queued is a Pollable with several queues, for a lane each. The kernel puts packets of one flow into one queue: the one that
+// packets of the flow's other direction were written to last, if any were.
+type Queued interface {
+	Pollable
+	// Queues returns the further queues; the device itself is the first. They are as different devices are, but belong to
+	// the device: closing it closes them, and they are not to be closed by themselves. It is constant.
+	Queues() []Pollable
+}

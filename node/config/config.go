@@ -32,6 +32,7 @@ type Config struct {
 	PathMTU   int  // bytes of IP packet on the underlay
 	FastGCM   bool // our own AES-GCM, where the processor has what it takes
 	Offload   bool // several datagrams at once, where the kernel does it right
+	Lanes     int  // that carry packets; 1 to 16
 	Streams   []StreamListen
 	Proxy     *url.URL // nil: as NoProxy says
 	NoProxy   bool     // no proxy at all; else the environment's, if Proxy is nil
@@ -120,6 +121,8 @@ func xdg(env, fallback string) string {
 	return filepath.Join(home, fallback)
 }
 
+const lanesMax = 16 // frame.LanesMax
+
 var nameRE = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
 
 // check turns raw into a Config, or returns every problem it has. where gives the line of a key.
@@ -140,7 +143,7 @@ func (raw *rawFile) check(where func(key string) string) (Config, error) {
 	c := Config{
 		State: raw.State, Control: raw.Control,
 		Kind:     oneOf("underlay.kind", raw.Underlay.Kind, "auto", "regular", "limited"),
-		Joinable: raw.Underlay.Joinable, PathMTU: raw.Underlay.MTU,
+		Joinable: raw.Underlay.Joinable, PathMTU: raw.Underlay.MTU, Lanes: raw.Underlay.Lanes,
 		FastGCM: oneOf("underlay.aes", raw.Underlay.AES, "auto", "standard") == "auto",
 		Offload: oneOf("underlay.offload", raw.Underlay.Offload, "auto", "off") == "auto",
 		Capture: oneOf("capture.kind", raw.Capture.Kind, "tun", "tap", "raw", "nfqueue", "none"),
@@ -176,6 +179,9 @@ func (raw *rawFile) check(where func(key string) string) (Config, error) {
 		bad("underlay.mtu", "%d is not between 1124 and 9000", c.PathMTU)
 	}
 	raw.api(&c, bad)
+	if c.Lanes < 1 || c.Lanes > lanesMax {
+		bad("underlay.lanes", "%d is not between 1 and %d", c.Lanes, lanesMax)
+	}
 	raw.reach(&c, bad)
 	c.QueueMode = oneOf("queue.mode", raw.Queue.Mode, "channel", "udp-poll", "tcp-poll")
 	if n := len(c.Device); n == 0 || n > 15 {

@@ -29,6 +29,7 @@ type rawUnderlay struct {
 	MTU       int      `toml:"mtu" doc:"Largest IP packet, in bytes, that may be made on the way to other sites; 1124 to 9000. A path that carries less is found out, down to 1124." def:"1500"`
 	AES       string   `toml:"aes" doc:"auto: our own AES-GCM for processors with VAES and AVX-512 or AVX2, if a trial at the start agrees with the standard library; standard: always the standard library." def:"\"auto\""`
 	Offload   string   `toml:"offload" doc:"auto: hand the kernel many datagrams at once, and take them so, if a trial at the start shows that it does it right; off: one by one." def:"\"auto\""`
+	Lanes     int      `toml:"lanes" doc:"Goroutines that carry packets, each with a queue of the TUN device and a socket of its own on the same port; 1 to 16. It takes effect at the next start." def:"1"`
 	Joinable  bool     `toml:"joinable" doc:"Answer newcomers that know only our address. Off: complete silence to strangers." def:"true"`
 	Streams   []string `toml:"streams" doc:"Where stream connections are taken from sites that UDP does not leave: tls://ADDRESS:PORT (WebSocket over TLS) and tcp://ADDRESS:PORT. A port that is taken is left out with a warning." def:"[\"tls://[::]:443\", \"tcp://[::]:8463\"]"`
 	Proxy     string   `toml:"proxy" doc:"Proxy for stream connections: http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT, with USER:PASSWORD@ if need be. Empty: what HTTPS_PROXY, ALL_PROXY and NO_PROXY say; none: no proxy." def:"\"\""`

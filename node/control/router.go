@@ -131,6 +131,13 @@ type Packets struct {
 	Received uint64            `json:"received"`
 	Local    uint64            `json:"local"`
 	Drops    map[string]uint64 `json:"drops"` // by reason, without zeros
+	Lanes    []Lane            `json:"lanes"` // what of these each lane has sent and received
+}
+
+// A Lane is one goroutine that carries packets.
+type Lane struct {
+	Sent     uint64 `json:"sent"`
+	Received uint64 `json:"received"`
 }
 
 // A Member is a VR that gossip knows. It is a hint.

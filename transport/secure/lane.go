@@ -75,8 +75,18 @@ func appendIDs(b []byte, vn tables.VNID, ids *[8]byte) []byte {
 // The bit is in the header, so the two can never be taken for one another.
 type Sender struct {
 	sealer
-	ids  [8]byte
-	lane uint8
+	ids   [8]byte
+	lane  uint8
+	lanes *lanes
+}
+
+// On returns the Sender of another lane of the session, the same one every time. It panics if lane is not below
+// frame.LanesMax.
+func (s *Sender) On(lane uint8) *Sender {
+	if lane == s.lane {
+		return s
+	}
+	return s.lanes.sender(lane)
 }
 
 // Counter returns how many counters were used: the next packet's.
@@ -164,11 +174,16 @@ func (s *Sender) seal(dst []byte, counter uint64, index uint32, meta [3]byte, vn
 type Receiver struct {
 	opener
 	ids     [8]byte
+	lanes   *lanes
 	scratch [sealedAAD + nonceLen + frame.TagLen]byte
 	highest atomic.Uint64 // the window's top, for Report; written by Open only
 	packets atomic.Uint64
 	bytes   atomic.Uint64 // of the packets' plaintext
 }
+
+// On returns the Receiver of a lane of the session, the same one every time. It panics if lane is not below
+// frame.LanesMax. It may be called by any goroutine at any time.
+func (r *Receiver) On(lane uint8) *Receiver { return r.lanes.receiver(lane) }
 
 // Open checks a datagram that came for the VN vn and appends the inner packet to dst. The caller
 // found vn and this Receiver by the datagram's index; a sender that sealed for another VN, or

@@ -72,19 +72,15 @@ type Session struct {
 	secrets    [2][32]byte // by direction
 	bound      bool
 	self, peer tables.RouterID
-	lanes      [frame.LanesMax]*lane
+	lanes      *lanes
 	send       sealer // of the control lane
 	receive    opener
 	hop        *hop // nil until Hop
 }
 
-type lane struct {
-	sender   Sender
-	receiver Receiver
-}
-
 func newSession(s Session, secrets [2][32]byte) *Session {
 	s.secrets = secrets
+	s.lanes = new(lanes)
 	s.send = s.newSealer(labelControl, 0)
 	s.receive = s.newOpener(labelControl, 0)
 	return &s
@@ -99,10 +95,15 @@ func (s *Session) out() byte {
 }
 
 func (s *Session) derive(label string, lane, direction byte) (cipher.AEAD, [nonceLen]byte) {
-	n := s.Suite.keyBytes()
-	info := label + string([]byte{byte(s.Suite), lane, direction})
-	key := derive(s.secrets[direction][:], nil, info, n+nonceLen)
-	return s.Suite.newAEAD(key[:n]), [nonceLen]byte(key[n:])
+	return s.Suite.derive(&s.secrets[direction], label, lane, direction)
+}
+
+// derive returns key and IV of a lane in a direction, whose secret is given.
+func (s Suite) derive(secret *[32]byte, label string, lane, direction byte) (cipher.AEAD, [nonceLen]byte) {
+	n := s.keyBytes()
+	info := label + string([]byte{byte(s), lane, direction})
+	key := derive(secret[:], nil, info, n+nonceLen)
+	return s.newAEAD(key[:n]), [nonceLen]byte(key[n:])
 }
 
 // derive is HKDF-SHA256 (RFC 5869). It panics if n is more than HKDF can give.
@@ -139,13 +140,8 @@ func (s *Session) Lane(i uint8) (*Sender, *Receiver) {
 	if !s.bound {
 		panic("secure: internal error: lane of a session that is not bound")
 	}
-	if s.lanes[i] == nil {
-		s.lanes[i] = &lane{
-			sender:   Sender{sealer: s.newSealer(labelLane, i), ids: idsOf(s.self, s.peer), lane: i},
-			receiver: Receiver{opener: s.newOpener(labelLane, i), ids: idsOf(s.peer, s.self)},
-		}
-	}
-	return &s.lanes[i].sender, &s.lanes[i].receiver
+	s.lanes.begin(s)
+	return s.lanes.sender(i), s.lanes.receiver(i)
 }
 
 // SealControl appends a control datagram with these control frames to dst. It returns false, and dst
@@ -188,12 +184,10 @@ func (s *Session) OpenControl(dst, datagram []byte) ([]byte, error) {
 // Report returns what arrived on all lanes, to be sent to the peer.
 func (s *Session) Report() frame.Report {
 	var sum frame.Report
-	for _, l := range s.lanes {
-		if l != nil {
-			r := l.receiver.Report()
-			sum.Highest += r.Highest
-			sum.Packets += r.Packets
-		}
+	for r := range s.lanes.receiving() {
+		one := r.Report()
+		sum.Highest += one.Highest
+		sum.Packets += one.Packets
 	}
 	return sum
 }
@@ -202,13 +196,11 @@ func (s *Session) Report() frame.Report {
 // once, and the sum of the highest counters opened plus one. They are read one after the other, so
 // while packets arrive they may be some packets apart; over time none is lost.
 func (s *Session) Delivered() (bytes, packets, highest uint64) {
-	for _, l := range s.lanes {
-		if l != nil {
-			r := l.receiver.Report()
-			bytes += l.receiver.bytes.Load()
-			packets += r.Packets
-			highest += r.Highest
-		}
+	for r := range s.lanes.receiving() {
+		one := r.Report()
+		bytes += r.bytes.Load()
+		packets += one.Packets
+		highest += one.Highest
 	}
 	return bytes, packets, highest
 }
@@ -216,10 +208,8 @@ func (s *Session) Delivered() (bytes, packets, highest uint64) {
 // Sent returns how many data packets were sealed on all lanes.
 func (s *Session) Sent() uint64 {
 	var sum uint64
-	for _, l := range s.lanes {
-		if l != nil {
-			sum += l.sender.Counter()
-		}
+	for l := range s.lanes.sending() {
+		sum += l.Counter()
 	}
 	return sum
 }
@@ -239,8 +229,8 @@ func (s *Session) RekeyDue(now time.Time) bool {
 	if !now.Before(s.RekeyAt()) {
 		return true
 	}
-	for _, l := range s.lanes {
-		if l != nil && l.sender.Counter() >= rekeyCounter {
+	for l := range s.lanes.sending() {
+		if l.Counter() >= rekeyCounter {
 			return true
 		}
 	}

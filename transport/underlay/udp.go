@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 )
 
 // bufferBytes is the socket buffer asked for in each direction: at 1 Gb/s 7 MiB absorb a pause of the
@@ -18,6 +19,7 @@ type UDP struct {
 	local   netip.AddrPort
 	family  family
 	granted Settings
+	spread  bool // see Beside
 	closed  atomic.Bool
 	counts  counts
 	platform
@@ -91,7 +93,23 @@ func ListenUDP6(addr netip.AddrPort) (Socket, error) {
 }
 
 func listen(network string, addr netip.AddrPort, f family) (Socket, error) {
+	s, err := listenWith(nil, network, addr, f)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// listenWith is listen. prepare, if not nil, is given the descriptor before it is bound.
+func listenWith(prepare func(fd uintptr) error, network string, addr netip.AddrPort, f family) (*UDP, error) {
 	var lc net.ListenConfig
+	if prepare != nil {
+		lc.Control = func(_, _ string, raw syscall.RawConn) error {
+			var err error
+			e := raw.Control(func(fd uintptr) { err = prepare(fd) })
+			return errors.Join(e, err)
+		}
+	}
 	pc, err := lc.ListenPacket(context.Background(), network, addr.String())
 	if err != nil {
 		return nil, fmt.Errorf("listen udp %v: %w", addr, err)

@@ -34,9 +34,10 @@ type Device struct {
 	reader vnet.Reader
 	writer vnet.Writer
 	frame  [vnet.EthernetLen]byte // TAP: what stands before a packet to the kernel, but for its kind
+	more   []*Device              // further queues
 }
 
-var _ capture.Pollable = (*Device)(nil)
+var _ capture.Queued = (*Device)(nil)
 
 // Open makes a TUN interface with the MTU in bytes, capture.MTUMin to 65,535. name has at most 15
 // bytes; it may hold one "%d" that the kernel replaces by the first free number ("vine%d"), and if it
@@ -44,11 +45,16 @@ var _ capture.Pollable = (*Device)(nil)
 //
 // The error says what to do if the right to make interfaces is missing, the kernel offers no TUN
 // device, or the name is taken. After an error nothing is left open.
-func Open(name string, mtu int) (*Device, error) { return openKind(unix.IFF_TUN, name, mtu) }
+func Open(name string, mtu int) (*Device, error) { return openKind(unix.IFF_TUN, name, mtu, 1) }
+
+// OpenQueues is Open of an interface with so many queues, at least one. Where the kernel gives no super-packets it has one.
+func OpenQueues(name string, mtu, queues int) (*Device, error) {
+	return openKind(unix.IFF_TUN, name, mtu, queues)
+}
 
 // OpenTAP is Open of a TAP interface.
 func OpenTAP(name string, mtu int) (*Device, error) {
-	d, err := openKind(unix.IFF_TAP, name, mtu)
+	d, err := openKind(unix.IFF_TAP, name, mtu, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -59,20 +65,23 @@ func OpenTAP(name string, mtu int) (*Device, error) {
 	return d, nil
 }
 
-func openKind(kind uint16, name string, mtu int) (*Device, error) {
+func openKind(kind uint16, name string, mtu, queues int) (*Device, error) {
 	if len(name) > nameMax {
 		return nil, fmt.Errorf("open device %q: the name has %d bytes, the kernel allows %d: choose a shorter one", name, len(name), nameMax)
 	}
 	if mtu < capture.MTUMin || mtu > mtuMax {
 		return nil, fmt.Errorf("open device %q: MTU %d is not between %d and %d", name, mtu, capture.MTUMin, mtuMax)
 	}
-	d, err := openOffloading(kind, name)
+	d, err := openOffloading(kind, name, queues)
 	if err != nil {
 		return nil, fmt.Errorf("open device %q: %w%s", name, err, advice(err))
 	}
 	d.mtu = mtu
+	for _, q := range d.more {
+		q.mtu = mtu
+	}
 	if err := setLink(d.name, mtu); err != nil {
-		_ = d.fd.Close()
+		_ = d.Close()
 		return nil, fmt.Errorf("open device %q: set MTU %d and queue length %d: %w", d.name, mtu, queueLength, err)
 	}
 	return d, nil
@@ -93,8 +102,8 @@ const (
 
 // openOffloading opens the interface with super-packets of TCP and UDP, else of TCP alone (UDP needs Linux 6.2), else
 // without any.
-func openOffloading(kind uint16, name string) (*Device, error) {
-	d, err := openVnet(kind, name)
+func openOffloading(kind uint16, name string, queues int) (*Device, error) {
+	d, err := openQueues(kind, name, queues)
 	if errors.Is(err, unix.EINVAL) {
 		return openWater(kind, name)
 	}
@@ -108,8 +117,29 @@ func openOffloading(kind uint16, name string) (*Device, error) {
 	if set(offloadAll) == nil || set(offloadTCP) == nil {
 		return d, nil
 	}
-	_ = d.fd.Close()
+	_ = d.Close()
 	return openWater(kind, name)
+}
+
+// openQueues opens the interface and its further queues.
+func openQueues(kind uint16, name string, queues int) (*Device, error) {
+	if queues <= 1 {
+		return openVnet(kind, name)
+	}
+	kind |= unix.IFF_MULTI_QUEUE
+	d, err := openVnet(kind, name)
+	if err != nil {
+		return nil, err
+	}
+	for range queues - 1 {
+		q, err := openVnet(kind, d.name)
+		if err != nil {
+			_ = d.Close()
+			return nil, fmt.Errorf("queue %d: %w", len(d.more)+1, err)
+		}
+		d.more = append(d.more, q)
+	}
+	return d, nil
 }
 
 // openVnet opens the interface with headers that describe super-packets, which water does not know. The descriptor is close-on-exec: no child process may inherit the tunnel.
@@ -187,6 +217,15 @@ func configure(name string, f func(fd int, req *unix.Ifreq) error) error {
 	return f(fd, req)
 }
 
+// Queues implements capture.Queued.
+func (d *Device) Queues() []capture.Pollable {
+	var list []capture.Pollable
+	for _, q := range d.more {
+		list = append(list, q)
+	}
+	return list
+}
+
 // FD implements capture.Pollable.
 func (d *Device) FD() *poll.FD { return d.fd }
 
@@ -226,9 +265,13 @@ func (d *Device) MTU() int { return d.mtu }
 // Name implements capture.Device.
 func (d *Device) Name() string { return d.name }
 
-// Close implements capture.Device.
+// Close implements capture.Device. It closes all queues.
 func (d *Device) Close() error {
-	if err := d.fd.Close(); err != nil {
+	err := d.fd.Close()
+	for _, q := range d.more {
+		err = errors.Join(err, q.fd.Close())
+	}
+	if err != nil {
 		return fmt.Errorf("close device %q: %w", d.name, err)
 	}
 	return nil
