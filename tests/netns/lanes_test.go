@@ -13,6 +13,7 @@ import (
 // TestLanes: 1, 2 and 4 lanes under many flows both ways, with TUN queues, sockets and keys of their own, at both sites; and a VR
 // with several lanes beside one with one. No packet of a steady flow is lost, comes twice or is overtaken, and every TCP connection lives.
 func TestLanes(t *testing.T) {
+	waits(t)
 	for _, lanes := range [][2]int{{1, 1}, {2, 2}, {4, 4}, {4, 1}} {
 		t.Run(fmt.Sprintf("%d and %d", lanes[0], lanes[1]), func(t *testing.T) {
 			f := netns.New(t)
