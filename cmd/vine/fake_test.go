@@ -62,7 +62,7 @@ func (p *paperVR) Status(context.Context) (control.Status, error) {
 		Blocks: []netip.Prefix{netip.MustParsePrefix("10.192.0.0/24")}, Endpoints: []netip.AddrPort{tokyoEndpoint},
 		Confirmed: true, Why: "dialled back", Mapping: "endpoint-independent", Filtering: "unknown", Streams: []string{"tls://[::]:443"}, Queues: []string{"osaka", "kyoto"},
 		Started: time.Unix(1_800_000_000, 0), Boot: 4, Members: 3, Problems: []string{"the disk\x1b[2J is full"},
-		Packets: control.Packets{Sent: 12, Drops: map[string]uint64{"no-route": 2}},
+		Packets: control.Packets{Sent: 12, Lanes: []control.Lane{}, Drops: map[string]uint64{"no-route": 2}},
 	}, nil
 }
 
