@@ -75,6 +75,13 @@ func (c *clerk) vnSplit(args VNSplitArgs) Decision {
 	if old, taken := c.v.VNByName(args.Into); taken {
 		return refused("VN %s exists already as %s, and names are unique for ever: choose another", args.Into, old.ID)
 	}
+	promised := slices.ContainsFunc(c.v.AllGrants(), func(g tables.Grant) bool {
+		return g.Scope == "vn/"+args.Into && !g.Revoked && g.NotAfter > c.now.Unix()
+	})
+	if promised && !c.may(OpVNSplit, subject{vn: args.Into}) {
+		// These would have rights over the hosts that go there, and the name would be lost to them.
+		return refused("the name %s is promised: others have grants for vn/%s already. Choose another", args.Into, args.Into)
+	}
 	id := c.v.NextVN()
 	if id == 0 {
 		return refused("every VN ID has been given: found a new federation")

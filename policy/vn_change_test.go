@@ -210,6 +210,8 @@ func TestSplit(t *testing.T) {
 	eu := w.AddUser("eu", tables.RoleEU, "vn/red")
 	args := policy.VNSplitArgs{VN: "red", Into: "green", Hosts: []netip.Addr{w.at(1, 2), w.at(3, 1)}}
 	w.refuses(w.ask(eu, policy.OpVNSplit, args), "may not split")
+	w.AddUser("bob", tables.RoleVNA, "vn/violet") // whom a name is promised
+	w.refuses(w.ask(vna, policy.OpVNSplit, policy.VNSplitArgs{VN: "red", Into: "violet", Hosts: args.Hosts}), "is promised")
 	w.must(w.ask(vna, policy.OpVNSplit, args), "vn2")
 	if got := w.routes(2, "red"); got != fmt.Sprintf("[vr1][%s][vr2][%s]", w.Router(1).Block4, w.Router(2).Block4) {
 		t.Errorf("red: %s", got)

@@ -38,12 +38,9 @@ func (c *Client) Bundle(ctx context.Context) ([][]byte, error) {
 // Import implements Router.
 func (c *Client) Import(ctx context.Context, bundle []byte) (Imported, error) {
 	var out struct{ Imported Imported }
-	err := c.doAs(ctx, http.MethodPost, pathBundle, typeBundle, bundle, importPatience, &out)
+	err := c.doAs(ctx, http.MethodPost, pathBundle, typeBundle, bundle, answerPatience, &out) // the signatures of a large one take as long as that
 	return out.Imported, err
 }
-
-// importPatience is how long the signatures of a large bundle may take to check.
-const importPatience = answerPatience
 
 // importBundle answers POST bundle.
 func importBundle(router Router, q *http.Request) (int, any, error) {

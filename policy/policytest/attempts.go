@@ -12,7 +12,6 @@ import (
 type attempt struct {
 	*Scene
 	Cell
-	key ed25519.PrivateKey
 }
 
 // site returns the site that the operation is about.

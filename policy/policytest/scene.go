@@ -52,7 +52,7 @@ func (s *Scene) Run(c Cell) (state, reason string, err error) {
 			err = fault.err
 		}
 	}()
-	state, reason = f(&attempt{s, c, nil})
+	state, reason = f(&attempt{s, c})
 	return state, reason, err
 }
 
