@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -91,7 +92,7 @@ func TestUserDelegate(t *testing.T) {
 	for step := range tables.DelegationDepth {
 		out := filepath.Join(o.dir, "job"+string(rune('0'+step)))
 		o.vr.published = nil
-		code, stdout, stderr := o.run("user", "delegate", "--role", "eu", "--scope", "vn/blue", "--for", "2h", "--out", out, "--user", from, "--json")
+		code, stdout, stderr := o.run("user", "delegate", "--role", "eu", "--scope", "vn/blue", "--for", fmt.Sprint(6-step, "h"), "--out", out, "--user", from, "--json")
 		var got struct{ Key, Until string }
 		if err := json.Unmarshal([]byte(stdout), &got); code != 0 || err != nil {
 			t.Fatalf("step %d: exit %d, %v, stderr %s", step, code, err, stderr)
