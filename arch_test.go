@@ -69,6 +69,8 @@ var rooms = map[string]room{
 	"node/segment":             {pure: true},
 	"node/state":               {homes: "golang.org/x/sys"},
 	"node/vr":                  {pure: true, imports: "tables"},
+	"simulations/result":       {pure: true},
+	"simulations/scenario":     {pure: true, homes: "github.com/BurntSushi/toml"},
 	"tests/impair":             {homes: "golang.org/x/sys"},
 	"tests/netns":              {imports: "bench node/capture/netnstest tests/impair"},
 }
