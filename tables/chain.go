@@ -19,7 +19,13 @@ func (s *Store) authorise(now time.Time, d *Document, origin Origin) error {
 	if s.root == nil {
 		return notYet(nil, RootKey(1))
 	}
-	if s.signedByRetired(d) && !s.continued(d) {
+	if d.Kind() == KindAdoption {
+		return s.authoriseAdoption(d)
+	}
+	if s.signedByRetired(d) && !s.continued(d) && !s.standing(d, origin == FromDisk) {
+		if len(s.lacking) > 0 && d.Kind().Adoptable() {
+			return notYet(fmt.Errorf("%w: root has retired the key", ErrSigner), s.lacking...)
+		}
 		return fmt.Errorf("%w: root has retired the key", ErrSigner)
 	}
 	switch b := d.body.(type) {
@@ -105,10 +111,13 @@ func (s *Store) signedByRetired(d *Document) bool {
 	return true
 }
 
-// byAuthority admits what an authority key of the current root has signed. From the network the
-// key must not have ended.
+// byAuthority admits what an authority key of the current root has signed, and what the root has
+// adopted. From the network the key must not have ended.
 func (s *Store) byAuthority(now time.Time, d *Document, origin Origin) error {
 	if s.skip["signer"] {
+		return nil
+	}
+	if s.signedByRetired(d) && s.standing(d, origin == FromDisk) {
 		return nil
 	}
 	found := fmt.Errorf("%w: no authority key", ErrSigner)
@@ -125,9 +134,10 @@ func (s *Store) byAuthority(now time.Time, d *Document, origin Origin) error {
 	return notYet(found, RootKey(s.root.Version()+1))
 }
 
-// fresh admits new rights from the network only while a head vouches for the present.
-func (s *Store) fresh(now time.Time, origin Origin) error {
-	if origin == FromNetwork && s.TrustStale(now) && !s.skip["freeze"] {
+// fresh admits new rights from the network only while a head vouches for the present, or the root itself
+// vouches for them.
+func (s *Store) fresh(now time.Time, d *Document, origin Origin) error {
+	if origin == FromNetwork && !s.Adopted(d) && s.TrustStale(now) && !s.skip["freeze"] {
 		return notYet(ErrStale, anyHead, RootKey(s.root.Version()+1))
 	}
 	return nil
@@ -154,7 +164,7 @@ func (s *Store) authoriseEnrolment(now time.Time, d *Document, b Enrolment, orig
 		return err
 	}
 	if !known {
-		return s.fresh(now, origin)
+		return s.fresh(now, d, origin)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 // that heard of d first ends up with the same documents. It returns the needs that this meets.
 func (s *Store) recheck(now time.Time, d *Document) []DocKey {
 	switch b := d.body.(type) {
-	case Root:
+	case Root, Adoption:
 		return s.recheckRetired(now)
 	case Revocation:
 		s.recheckRevoked(now, b.Identity)
@@ -40,8 +40,8 @@ func (s *Store) withdraw(d *Document, err error) {
 
 // recheckRetired takes out what only retired authority keys have signed, with its marks: "To
 // recover from a fast-forward attack, ... delete the trusted timestamp and snapshot metadata
-// files" once their keys have been rotated (TUF specification, Section 5.3.11). What depends on
-// that goes too.
+// files" once their keys have been rotated (TUF specification, Section 5.3.11). What the root adopts
+// stays; what depends on the rest goes too.
 func (s *Store) recheckRetired(now time.Time) []DocKey {
 	if len(s.retired) == 0 {
 		return nil
@@ -49,7 +49,7 @@ func (s *Store) recheckRetired(now time.Time) []DocKey {
 	var gone []DocKey
 	// Backwards, so that an entry of a log goes before the one that it continues.
 	for _, d := range slices.Backward(slices.Clone(s.order)) {
-		if d.Kind() != KindRoot && s.signedByRetired(d) && !s.continued(d) {
+		if d.Kind() != KindRoot && d.Kind() != KindAdoption && s.signedByRetired(d) && !s.continued(d) && !s.standing(d, true) {
 			s.evict(d)
 			gone = append(gone, d.key)
 		}

@@ -234,7 +234,7 @@ func (s *Store) TakeChanges() []Change {
 }
 
 // loadOrder is the order in which documents need each other.
-var loadOrder = [...]Kind{KindRoot, KindRevocation, KindHead, KindGrant, KindEnrolment, KindSite, KindVN,
+var loadOrder = [...]Kind{KindRoot, KindAdoption, KindRevocation, KindHead, KindGrant, KindEnrolment, KindSite, KindVN,
 	KindManifest, KindFragment, KindRoster, KindEntry, KindLinkRecord, KindRequest, KindReceipt}
 
 // SortForLoad puts documents in the order in which they need each other.

@@ -28,6 +28,8 @@ type View struct {
 	leaves     map[VNID]map[DocKey]*Document
 	revoked    map[PublicKey]*Document
 	retired    map[PublicKey]bool // authority keys of earlier roots that the current one lacks
+	adopted    map[DocKey]Digest  // what the adoptions of the current root list
+	lacking    []DocKey           // its adoptions that have not come
 
 	// above has the highest version ever accepted of each key whose current document, if there is
 	// one, is not of that version: documents that are gone or lost.
