@@ -13,12 +13,12 @@ import (
 // and hash. So the holders of the root keys say with one signature which documents stand, whether the
 // old key is lost or stolen, and nothing has to be signed again.
 
-// adoptedMax is how many documents one adoption lists at most: 256 KiB / 80 bytes. AdoptionsMax
-// adoptions list some 180,000 documents.
-const adoptedMax = 3000
+// adoptedMax is how many documents one adoption lists at most: 80 KiB, so that what a newcomer is given to start
+// with has room for one. AdoptionsMax adoptions list some 180,000 documents.
+const adoptedMax = 700
 
 // AdoptionsMax is how many adoptions a root may name.
-const AdoptionsMax = 60
+const AdoptionsMax = 256
 
 // An Adoption lists documents that still count although root has retired the authority keys that signed
 // them. Whose signature it has does not matter: a root names it by its hash.
@@ -36,6 +36,12 @@ type Adopted struct {
 
 // Key returns the key of the document.
 func (a Adopted) Key() DocKey { return DocKey{a.Kind, a.ID} }
+
+// Lists reports whether b lists some version of the document called key.
+func (b Adoption) Lists(key DocKey) bool {
+	_, found := slices.BinarySearchFunc(b.Documents, key, func(a Adopted, key DocKey) int { return a.Key().Compare(key) })
+	return found
+}
 
 func (b Adoption) check() error {
 	err := checkSorted("documents", b.Documents, 1, adoptedMax, func(a, c Adopted) int { return a.Key().Compare(c.Key()) })

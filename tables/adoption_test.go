@@ -175,7 +175,7 @@ func TestAdoptionRules(t *testing.T) {
 	if list, hashes, err := tables.Adoptions(nil); err != nil || len(list) != 0 || len(hashes) != 0 {
 		t.Errorf("nothing to adopt: %v %v %v", list, hashes, err)
 	}
-	if _, _, err := tables.Adoptions(make([]tables.Digest, 3000*tables.AdoptionsMax+1)); !errors.Is(err, tables.ErrTooBig) {
+	if _, _, err := tables.Adoptions(make([]tables.Digest, 700*tables.AdoptionsMax+1)); !errors.Is(err, tables.ErrTooBig) {
 		t.Errorf("too many: %v", err)
 	}
 	for name, a := range map[string]tables.Adopted{

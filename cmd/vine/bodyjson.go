@@ -26,7 +26,7 @@ func newBody(k tables.Kind) (any, error) {
 	for _, b := range [...]tables.Body{
 		tables.Root{}, tables.Enrolment{}, tables.Site{}, tables.Grant{}, tables.VN{}, tables.Manifest{},
 		tables.Fragment{}, tables.Roster{}, tables.Revocation{}, tables.Head{}, tables.LinkRecord{},
-		tables.Request{}, tables.Receipt{}, tables.Invite{}, tables.Entry{},
+		tables.Request{}, tables.Receipt{}, tables.Invite{}, tables.Entry{}, tables.Adoption{},
 	} {
 		if b.Kind() == k {
 			return reflect.New(reflect.TypeOf(b)).Interface(), nil
