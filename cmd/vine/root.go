@@ -172,9 +172,7 @@ needed. What has too few signatures counts nowhere: no VR keeps it.`,
 			if err != nil {
 				return err
 			}
-			if err := e.sayProposal(p); err != nil {
-				return err
-			}
+			e.sayProposal(p)
 			if err := e.confirm(c.Context(), sure, fmt.Sprintf("Sign this as root version %d of %s?", p.next.Version, p.next.Federation)); err != nil {
 				return err
 			}

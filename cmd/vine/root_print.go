@@ -99,12 +99,11 @@ func (p *proposal) signatures() (list []string) {
 }
 
 // sayProposal tells on standard error what is about to be signed.
-func (e *Env) sayProposal(p *proposal) error {
-	e.warn("root version %d of %s (%s):", p.next.Version, p.next.Federation, p.before.FederationID())
+func (e *Env) sayProposal(p *proposal) {
+	fmt.Fprintf(e.Stderr, "root version %d of %s (%s):\n", p.next.Version, p.next.Federation, p.before.FederationID())
 	for _, c := range p.changes() {
-		e.warn("  %s: %s", c[0], clean(c[1]))
+		fmt.Fprintf(e.Stderr, "  %s: %s\n", c[0], clean(c[1]))
 	}
-	return nil
 }
 
 // printProposal prints a proposal, and with now which documents of that would fall or come back.

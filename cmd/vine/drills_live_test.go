@@ -1,0 +1,378 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vine-mesh/vine/node/nodetest"
+	"github.com/vine-mesh/vine/node/state"
+	"github.com/vine-mesh/vine/tables"
+)
+
+// A drill runs the blocks of docs/drills.md line by line, so that the page cannot say what does not work. It is a federation of
+// running VRs and a directory with the files that go from desk to desk, in which every command runs.
+type drill struct {
+	t     *testing.T
+	w     *nodetest.World
+	sites map[string]*nodetest.Site
+	desks map[string]desk
+	vars  map[string]string // what "# prints NAME" noted
+	ran   int
+}
+
+func newDrill(t *testing.T, seed uint64, names ...string) *drill {
+	root := filepath.Join("..", "..", "docs", "drills.md")
+	page, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &drill{t: t, w: nodetest.New(t, seed), sites: map[string]*nodetest.Site{}, desks: map[string]desk{}, vars: map[string]string{"page": page}}
+	t.Cleanup(func() {
+		for _, s := range d.sites {
+			s.Stop()
+		}
+		d.w.Net.Close()
+	})
+	t.Chdir(t.TempDir())
+	for i, name := range names {
+		if i == 0 {
+			d.sites[name] = d.w.Found(name)
+		} else {
+			d.sites[name] = d.w.Join(name, d.sites[names[0]])
+		}
+		d.desks[name] = newDesk(t, d.sites[name].API())
+	}
+	first := d.sites[names[0]]
+	d.write("admin.key", hex.EncodeToString(first.User().Seed()))
+	d.write("ann.key.sealed", hex.EncodeToString(first.Root.Seed())) // not sealed: it takes a second each time
+	d.write("phrase", "correct horse")
+	t.Setenv("VINE_USER", filepath.Join(filepath.Dir(d.file("admin.key")), "admin.key"))
+	d.vars["ANN"] = tables.PublicOf(first.Root).Fingerprint()
+	return d
+}
+
+func (d *drill) file(name string) string {
+	path, err := filepath.Abs(name)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return path
+}
+
+func (d *drill) write(name, text string) {
+	d.t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// at returns the desk of a place. One without a VR is a machine on which vine runs and nothing listens.
+func (d *drill) at(place string) desk {
+	if _, ok := d.desks[place]; !ok {
+		dir := d.t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "vine.toml"), fmt.Appendf(nil, "state = %q\ncontrol = %q\n", dir, filepath.Join(dir, "none")), 0o600); err != nil {
+			d.t.Fatal(err)
+		}
+		d.desks[place] = desk{t: d.t, dir: dir}
+	}
+	return d.desks[place]
+}
+
+// vine runs a command at a place and returns what it prints; it must end with the code.
+func (d *drill) vine(place string, code int, args ...string) string {
+	d.t.Helper()
+	got, stdout, stderr := d.at(place).run(args...)
+	if got != code {
+		d.t.Fatalf("%s$ vine %s: exit %d, want %d\n%s%s", place, strings.Join(args, " "), got, code, stdout, stderr)
+	}
+	return stdout
+}
+
+// until repeats a command until it prints text; spaces do not count.
+func (d *drill) until(place, text string, args ...string) {
+	d.t.Helper()
+	var out string
+	for start := time.Now(); time.Since(start) < 30*time.Second; time.Sleep(50 * time.Millisecond) {
+		_, out, _ = d.at(place).run(args...)
+		if strings.Contains(strings.Join(strings.Fields(out), " "), text) {
+			return
+		}
+	}
+	d.t.Fatalf("%s$ vine %s does not say %q in the end:\n%s", place, strings.Join(args, " "), text, out)
+}
+
+var (
+	drillLine = regexp.MustCompile(`^(\w+)([$#]) (.*?)(?:\s+# (prints|in the end:) (.+))?$`)
+	printed   = regexp.MustCompile(`(?m)^(?:key|authority) +(\S+)`)
+)
+
+// block runs the next block of a section of the page.
+func (d *drill) block(title string) {
+	d.t.Helper()
+	page, err := os.ReadFile(d.vars["page"])
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(page), "\n## "+title+"\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	if !found || !strings.HasPrefix(section, "\n`"+d.t.Name()+"`.") {
+		d.t.Fatalf("docs/drills.md has no section %q that names %s", title, d.t.Name())
+	}
+	blocks := strings.Split(section, "```")
+	d.ran++
+	if len(blocks) <= 2*d.ran-1 {
+		d.t.Fatalf("%q has no block %d", title, d.ran)
+	}
+	for _, line := range strings.Split(strings.TrimSpace(strings.TrimPrefix(blocks[2*d.ran-1], "sh\n")), "\n") {
+		d.line(line)
+	}
+}
+
+// done checks that every block of a section was run.
+func (d *drill) done(title string) {
+	d.t.Helper()
+	page, err := os.ReadFile(d.vars["page"])
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n## "+title+"\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	if n := strings.Count(section, "```sh\n"); n != d.ran {
+		d.t.Errorf("%q has %d blocks and %d were run", title, n, d.ran)
+	}
+}
+
+func (d *drill) line(line string) {
+	d.t.Helper()
+	if os.Getenv("DRILL_TIME") != "" {
+		start := time.Now()
+		defer func() { fmt.Printf("%6.2fs %s\n", time.Since(start).Seconds(), line) }()
+	}
+	m := drillLine.FindStringSubmatch(line)
+	if m == nil {
+		d.t.Fatalf("not a line of a drill: %q", line)
+	}
+	place, command, how, text := m[1], m[3], m[4], m[5]
+	command = os.Expand(command, func(name string) string {
+		if d.vars[name] == "" {
+			d.t.Fatalf("%s: nothing has printed %s", line, name)
+		}
+		return d.vars[name]
+	})
+	if m[2] == "#" {
+		d.asRoot(place, command)
+		return
+	}
+	args := strings.Fields(command)
+	if args[0] != "vine" {
+		d.t.Fatalf("not a command of a drill: %q", line)
+	}
+	args = args[1:]
+	// What it would ask for on the terminal.
+	if strings.HasPrefix(command, "vine root key") || strings.Contains(command, "--key ") && !strings.Contains(command, "ann.key") && strings.Contains(command, ".sealed") {
+		args = append(args, "--passphrase-file", "phrase")
+	}
+	for _, asks := range []string{"root sign", "vn merge", "vn shutdown", "revoke"} {
+		if strings.HasPrefix(command, "vine "+asks) {
+			args = append(args, "--yes")
+		}
+	}
+	if how == "in the end:" {
+		d.until(place, text, args...)
+		return
+	}
+	out := d.vine(place, 0, args...)
+	if how == "prints" {
+		values := printed.FindStringSubmatch(out)
+		if values == nil {
+			d.t.Fatalf("%s prints no key:\n%s", line, out)
+		}
+		d.vars[text] = values[1]
+	}
+}
+
+// asRoot does to a VR of the test what the command does to one of a machine.
+func (d *drill) asRoot(place, command string) {
+	d.t.Helper()
+	s := d.sites[place]
+	key := filepath.Join(s.Dir, "authority.key")
+	var err error
+	switch command {
+	case "systemctl stop vine":
+		s.Stop()
+	case "systemctl start vine":
+		s.Start()
+		d.desks[place] = newDesk(d.t, s.API())
+	case "install -m 600 new-authority.key /var/lib/vine/authority.key":
+		var text []byte
+		if text, err = os.ReadFile("new-authority.key"); err == nil {
+			err = os.WriteFile(key, text, 0o600)
+		}
+	case "rm /var/lib/vine/authority.key":
+		err = os.Remove(key)
+	default:
+		d.t.Fatalf("the test does not know how to do %q", command)
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// TestDrillLostKey: section "The authority key is lost" of docs/drills.md.
+func TestDrillLostKey(t *testing.T) {
+	const title = "The authority key is lost"
+	d := newDrill(t, 31, "alpha", "beta", "gamma")
+	alpha, beta := d.sites["alpha"], d.sites["beta"]
+	for _, name := range []string{"blue", "red", "green"} {
+		d.vine("beta", 0, "vn", "create", name, "--host", alpha.NewHost().String()+","+beta.NewHost().String())
+	}
+	d.vars["HOST"] = beta.NewHost().String()
+	alpha.Stop()
+	d.asRoot("alpha", "rm /var/lib/vine/authority.key")
+	d.asRoot("alpha", "systemctl start vine")
+	d.block(title)
+	d.block(title)
+	d.block(title)
+	d.done(title)
+	d.until("alpha", "state shutdown", "vn", "show", "green")
+	d.until("beta", d.vars["HOST"], "vn", "show", "blue")
+	// Newcomers get in, at a VR that the old key has enrolled, and see all there is.
+	d.sites["delta"] = d.w.Join("delta", beta)
+	d.desks["delta"] = newDesk(t, d.sites["delta"].API())
+	d.until("delta", d.vars["HOST"], "vn", "show", "blue")
+	out, _ := d.vine("alpha", 0, "vrs"), 0
+	if strings.Contains(out, "gamma") && !strings.Contains(out, "revoked") {
+		t.Errorf("gamma is a member:\n%s", out)
+	}
+}
+
+// TestDrillThreshold: section "Root keys: one becomes two of three" of docs/drills.md.
+func TestDrillThreshold(t *testing.T) {
+	const title = "Root keys: one becomes two of three"
+	d := newDrill(t, 32, "alpha", "beta")
+	d.block(title)
+	// Half signed counts nowhere, and not even the command that publishes gives it to a VR.
+	if _, _, stderr := d.at("beta").run("root", "publish", "root-2-ann.vine"); !strings.Contains(stderr, "1 more of its own root keys") {
+		t.Errorf("publish of a half signed root: %s", stderr)
+	}
+	if out := d.vine("ann", 0, "root", "show", "root-2-both.vine"); !strings.Contains(strings.Join(strings.Fields(out), " "), "missing 0 of the root keys before, 0 of its own") {
+		t.Errorf("%s", out)
+	}
+	d.block(title)
+	d.done(title)
+	// Ann's key alone has no say any more.
+	d.vine("beta", 0, "authority", "export", "--out", "known-3.vine")
+	d.vine("ann", 0, "root", "draft", "known-3.vine", "--threshold", "1", "--out", "root-4.vine")
+	if code, _, stderr := d.at("ann").run("root", "sign", "root-4.vine", "--key", "ann.key.sealed", "--out", "x.vine", "--yes"); code == 0 || !strings.Contains(stderr, "is no root key") {
+		t.Errorf("ann signs: %d %s", code, stderr)
+	}
+	d.vine("bob", 0, "root", "sign", "root-4.vine", "--key", "bob.key.sealed", "--passphrase-file", "phrase", "--out", "root-4-bob.vine", "--yes")
+	out := d.vine("beta", 0, "authority", "import", "root-4-bob.vine")
+	if !strings.Contains(out, "refused  1") {
+		t.Errorf("a VR takes a half signed root:\n%s", out)
+	}
+	d.until("beta", "version 3", "root", "show")
+}
+
+// TestDrillStolenKey: section "The authority key is stolen" of docs/drills.md.
+func TestDrillStolenKey(t *testing.T) {
+	const title = "The authority key is stolen"
+	d := newDrill(t, 33, "alpha", "beta")
+	alpha, beta := d.sites["alpha"], d.sites["beta"]
+	ha, hb := alpha.NewHost(), beta.NewHost()
+	d.vine("beta", 0, "vn", "create", "blue", "--host", ha.String()+","+hb.String())
+	d.vine("beta", 0, "authority", "export", "--out", "monday.vine")
+	gamma := d.w.Join("gamma", alpha)
+	d.sites["gamma"], d.desks["gamma"] = gamma, newDesk(t, gamma.API())
+	d.w.Eventually("all know gamma", 20*time.Second, func() bool { return nodetest.Same(alpha, beta, gamma) })
+
+	bodies, thief := d.steal()
+	d.vine("beta", 0, "authority", "import", "thief.vine")
+	d.until("beta", "state shutdown", "vn", "show", "blue")
+	d.until("alpha", "state shutdown", "vn", "show", "blue")
+
+	d.block(title)
+	shown := d.vine("bob", 0, "root", "show", "root-2.vine", "--against", "now.vine", "--json")
+	for _, b := range bodies {
+		if !strings.Contains(shown, b.Key().String()) {
+			t.Errorf("the thief's %s does not fall:\n%s", b.Key(), shown)
+		}
+	}
+	d.block(title)
+	d.done(title)
+	for _, s := range d.sites {
+		name := s.Name
+		d.w.Eventually(name+" is as it was", 30*time.Second, func() bool { return nodetest.Same(alpha, beta, gamma) })
+		out := d.vine(name, 0, "vrs", "--json") + d.vine(name, 0, "user", "list", "--json")
+		if strings.Contains(out, "mallory") || !strings.Contains(out, `"beta"`) || !strings.Contains(out, `"gamma"`) {
+			t.Errorf("at %s:\n%s", name, out)
+		}
+		// The thief goes on signing, in vain.
+		if got := d.vine(name, 0, "authority", "import", "thief.vine"); !strings.Contains(got, "kept     0") {
+			t.Errorf("%s takes what the thief signed:\n%s", name, got)
+		}
+	}
+	if !d.w.Reaches(alpha, ha, beta, hb, 20*time.Second) {
+		t.Error("no traffic in blue")
+	}
+	if code, _, stderr := d.at("beta").run("vn", "shutdown", "blue", "--yes", "--user", thief, "--wait", "0"); code == 0 {
+		t.Errorf("the thief's grant counts: %s", stderr)
+	}
+}
+
+// steal signs with the authority key of alpha, as its thief would, and writes it to thief.vine.
+func (d *drill) steal() (signed []*tables.Document, user string) {
+	d.t.Helper()
+	alpha := d.sites["alpha"]
+	text, err := os.ReadFile(filepath.Join(alpha.Dir, "authority.key"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	seed, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	key := ed25519.NewKeyFromSeed(seed)
+	own := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	d.write("mallory.key", hex.EncodeToString(own.Seed()))
+	d.vine("beta", 0, "authority", "export", "--out", "seen.vine")
+	store, err := loadBundles(time.Now(), "seen.vine", "")
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	v, now := store.Snapshot(), time.Now().Unix()
+	blue, _ := v.VNByName("blue")
+	blue.Version, blue.State = 1<<40, tables.VNShutdown
+	bodies := []tables.Body{
+		tables.Grant{Version: 1, User: tables.PublicOf(own), Name: "mallory", Role: tables.RoleADM, Scope: "federation", NotAfter: now + 86400},
+		tables.Site{Version: 1, Name: "mallory", Consent: "open"},
+		tables.Enrolment{Version: 1, Router: 66, Name: "mallory", Site: "mallory", Identity: tables.PublicOf(own), NotBefore: now, NotAfter: now + 86400},
+		tables.VN{Version: 3, ID: 9, Name: "trap", State: tables.VNActive, Home: tables.PublicOf(key), Seal: tables.SealAuth},
+		blue,
+	}
+	for _, e := range v.Enrolments() {
+		if e.Version, e.Blocks = 1<<40, nil; e.Name != "gamma" { // what is not in monday.vine nobody could bring back
+			bodies = append(bodies, e)
+		}
+	}
+	for _, b := range bodies {
+		doc, err := tables.Sign(b, key)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		signed = append(signed, doc)
+	}
+	raw := bundleOf(signed)
+	if _, err := state.ParseBundle(raw); err != nil {
+		d.t.Fatal(err)
+	}
+	d.write("thief.vine", string(raw))
+	return signed, d.file("mallory.key")
+}
