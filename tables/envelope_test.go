@@ -49,7 +49,9 @@ func samples() []*tables.Document {
 	return append(f.Documents(), token.Document(), tablestest.Sign(adoptions[0], f.RootKeys...))
 }
 
-func blueDigest(f *tablestest.Federation) tables.Digest { return f.View().Get(tables.VNKey(2)).Digest() }
+func blueDigest(f *tablestest.Federation) tables.Digest {
+	return f.View().Get(tables.VNKey(2)).Digest()
+}
 
 // Every kind comes back as it went, and every truncation fails.
 func TestEnvelopeRoundTrip(t *testing.T) {
