@@ -116,10 +116,22 @@ func (v *View) Retired(key PublicKey) bool { return v.retired[key] }
 // retired.
 func (v *View) Adopted(d *Document) bool { return v.adopted[d.key] == d.Digest() }
 
-// standing reports whether d, which only retired keys have signed, counts all the same. While an adoption
-// that the root names has not come, what we have had stays: to keep it from us hides news and no more.
+// standing reports whether d, which only retired keys have signed, counts all the same; had says that we had
+// it before. While an adoption that the root names has not come, what we had stays: to keep it from us hides
+// news and no more. So does an enrolment while the version that is adopted in its place has not come, or a
+// thief could have VRs forget each other, and nobody would be left to bring it.
 func (v *View) standing(d *Document, had bool) bool {
-	return v.Adopted(d) || had && len(v.lacking) > 0 && d.Kind().Adoptable()
+	if v.Adopted(d) || !had {
+		return v.Adopted(d)
+	}
+	have := v.docs[d.key]
+	return len(v.lacking) > 0 && d.Kind().Adoptable() || v.overtaken(d) && (have == nil || v.overtaken(have))
+}
+
+// overtaken reports whether d is an enrolment in whose place the root adopts another version.
+func (v *View) overtaken(d *Document) bool {
+	a, listed := v.adopted[d.key]
+	return listed && d.Kind() == KindEnrolment && a != d.Digest() && v.signedByRetired(d)
 }
 
 // authoriseAdoption admits what a root names.

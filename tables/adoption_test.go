@@ -112,11 +112,16 @@ func TestAdoptionAfterTheft(t *testing.T) {
 	root2, adoptions, fresh := adopt(t, f, f.View())
 	honest := slices.Collect(f.View().Documents())
 	e := f.Enrolment(f.Router(2))
-	e.Version, e.Blocks = 1<<63, e.Blocks[:1]
+	bare, swapped := f.Enrolment(f.Router(3)), f.Enrolment(f.Router(3))
+	bare.Version, bare.Blocks = 2, nil
+	swapped.Version, swapped.Blocks = 3, e.Blocks // each has the other's blocks, so neither honest version fits beside both
+	e.Version, e.Blocks = 1<<63, f.Enrolment(f.Router(3)).Blocks
 	red, _ := f.View().VN(1)
 	red.Version, red.State, red.Manifest = 7, tables.VNShutdown, tables.Hash{1}
 	stolen := []*tables.Document{
+		tablestest.Sign(bare, f.Authority),
 		tablestest.Sign(e, f.Authority),
+		tablestest.Sign(swapped, f.Authority),
 		tablestest.Sign(enrolment(f, 1), f.Authority),
 		tablestest.Sign(tables.Revocation{Version: 1, Identity: f.Router(1).Key(), Issued: f.Now.Unix()}, f.Authority),
 		tablestest.Sign(tables.Grant{Version: 1, User: tables.PublicOf(f.Key()), Name: "thief", Role: tables.RoleADM, Scope: "federation", NotAfter: f.Now.Unix() + 3600}, f.Authority),
@@ -125,10 +130,11 @@ func TestAdoptionAfterTheft(t *testing.T) {
 	check := func(what string, s *tables.Store) {
 		t.Helper()
 		got, ok := s.Enrolment(2)
+		third, _ := s.Enrolment(3)
 		vn, _ := s.VN(1)
 		_, in := s.Enrolment(1)
 		_, foreign := s.Enrolment(9)
-		if !ok || got.Version != 1 || !in || foreign || vn.Version != 1 || len(s.AllGrants()) != 0 {
+		if !ok || got.Version != 1 || third.Version != 1 || !in || foreign || vn.Version != 1 || len(s.AllGrants()) != 0 {
 			t.Fatalf("%s: enrolment %+v, %v; vr1 %v; thief's VR %v; VN %+v; grants %+v", what, got, ok, in, foreign, vn, s.AllGrants())
 		}
 	}
@@ -140,8 +146,17 @@ func TestAdoptionAfterTheft(t *testing.T) {
 		t.Fatal("the thief's revocation does not count before")
 	}
 	marks := s.HighWater()
+	s.TakeChanges()
 	put(t, s, f.Now, root2, tables.Kept, nil)
 	put(t, s, f.Now, adoptions[0], tables.Kept, nil)
+	// The VR does not forget a peer whose enrolment the thief has overtaken: who else would bring the honest one?
+	// But it says that it lacks it.
+	if _, ok := s.Enrolment(2); !ok || s.Get(tables.LinkRecordKey(2)) == nil {
+		t.Error("a peer is forgotten")
+	}
+	if !slices.Contains(s.TakeChanges(), tables.Change{Key: tables.EnrolmentKey(2)}) {
+		t.Error("the overtaken enrolment stays in the index")
+	}
 	put(t, s, f.Now, head(f, s, fresh, f.Now), tables.Kept, nil)
 	for range 2 { // whatever waits for something
 		for _, d := range honest {
@@ -158,12 +173,25 @@ func TestAdoptionAfterTheft(t *testing.T) {
 	again.SetHighWater(marks)
 	again.Load(f.Now, everything, tables.FromDisk)
 	check("from disk", again)
+	early := tables.NewStore(f.View().FederationID())
+	early.SetHighWater(marks)
+	early.Load(f.Now, slices.Concat(honest[:1], stolen, []*tables.Document{root2}, adoptions), tables.FromDisk)
+	if _, ok := early.Enrolment(2); !ok {
+		t.Error("from disk: a peer is forgotten before the honest version has come")
+	}
+	for d := range early.Digests() {
+		if d.Key == tables.EnrolmentKey(2) {
+			t.Error("from disk: the overtaken enrolment is in the index")
+		}
+	}
+	early.Load(f.Now, honest, tables.FromNetwork)
+	check("from disk, then the honest versions", early)
 
 	// Without the adoption nothing stands; with the thief's documents in it they do: it is the list that tells.
-	bare := f.RootBody()
-	bare.Version, bare.Authorities = 2, root2.Body().(tables.Root).Authorities
+	nothing := f.RootBody()
+	nothing.Version, nothing.Authorities = 2, root2.Body().(tables.Root).Authorities
 	none := f.Store()
-	put(t, none, f.Now, tablestest.Sign(bare, f.RootKeys...), tables.Kept, nil)
+	put(t, none, f.Now, tablestest.Sign(nothing, f.RootKeys...), tables.Kept, nil)
 	if len(none.Enrolments()) != 0 {
 		t.Error("enrolments stand though nothing was adopted")
 	}

@@ -102,9 +102,9 @@ func (s *Store) met(r Root, d *Document) bool {
 }
 
 // signedByRetired reports whether root has retired every key that signed d.
-func (s *Store) signedByRetired(d *Document) bool {
+func (v *View) signedByRetired(d *Document) bool {
 	for _, k := range d.signers {
-		if !s.retired[k] {
+		if !v.retired[k] {
 			return false
 		}
 	}
@@ -148,7 +148,7 @@ func (s *Store) authoriseEnrolment(now time.Time, d *Document, b Enrolment, orig
 		return err
 	}
 	old, known := bodyOf[Enrolment](s.view, d.key)
-	if known && (old.Name != b.Name || old.Identity != b.Identity) {
+	if known && !s.Adopted(d) && (old.Name != b.Name || old.Identity != b.Identity) {
 		return fmt.Errorf("%w: %s is %s", ErrConflict, b.Router, old.Name)
 	}
 	if id, taken := s.byName[b.Name]; taken && id != b.Router {
@@ -179,7 +179,7 @@ func (s *Store) checkBlocks(b Enrolment) error {
 	}
 	for id, d := range s.enrolments {
 		e := d.body.(Enrolment)
-		if id == b.Router || e.Site == b.Site || s.Revoked(e.Identity) {
+		if id == b.Router || e.Site == b.Site || s.Revoked(e.Identity) || s.overtaken(d) {
 			continue
 		}
 		for _, p := range b.Blocks {

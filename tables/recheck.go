@@ -53,6 +53,10 @@ func (s *Store) recheckRetired(now time.Time) []DocKey {
 			s.evict(d)
 			gone = append(gone, d.key)
 		}
+		if s.overtaken(d) {
+			s.note(d.key)
+			gone = append(gone, d.key)
+		}
 	}
 	for key, m := range s.marks {
 		if key.Kind != KindRoot && s.retired[m.Signer] && s.docs[key] == nil {

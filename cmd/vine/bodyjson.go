@@ -165,7 +165,7 @@ func fromJSON(where string, in any, v reflect.Value) error {
 			return wrong("a time such as 2026-11-23T06:00:00Z")
 		}
 		v.SetInt(t.Unix())
-	case reflect.Uint32, reflect.Uint64:
+	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
 		if !isNumber || json.Unmarshal([]byte(number), v.Addr().Interface()) != nil {
 			return wrong("a whole number")
 		}
