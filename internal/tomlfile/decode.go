@@ -3,6 +3,7 @@ package tomlfile
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -28,7 +29,10 @@ func Decode[T any](text string, into *T) (Lines, error) {
 		}
 		problems = append(problems, fmt.Errorf("%sunknown key %q%s", lines.At(name), name, hint))
 	}
-	return lines, errors.Join(problems...)
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	return lines, fillElements(reflect.ValueOf(into).Elem(), false)
 }
 
 // Lines say where the keys of a file stand.

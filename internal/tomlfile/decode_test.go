@@ -8,9 +8,9 @@ import (
 type file struct {
 	Name  string `toml:"name" doc:"Of the thing." def:"\"none\""`
 	Group []struct {
-		Count int `toml:"count" doc:"How many." def:"1"`
+		Count *int `toml:"count" doc:"How many." def:"1"`
 		Churn struct {
-			Kind string `toml:"kind" doc:"How." def:"\"\""`
+			Kind string `toml:"kind" doc:"How." def:"\"much\""`
 		} `toml:"churn" doc:"Comes and goes."`
 		Step []struct {
 			At int `toml:"at" doc:"When." def:"0"`
@@ -60,6 +60,11 @@ func TestDefaults(t *testing.T) {
 	_, err := Decode("[[group]]\ncout = 1\n[other]\nx = 1\n", &f)
 	if err == nil || !strings.Contains(err.Error(), `line 2: unknown key "group.cout"; did you mean "group.count"?`) || !strings.Contains(err.Error(), `line 4: unknown key "other.x"`) || f.Name != "none" {
 		t.Errorf("%v, %+v", err, f)
+	}
+	f = file{}
+	if _, err := Decode("[[group]]\n[[group]]\ncount = 0\nchurn.kind = \"x\"\n", &f); err != nil || *f.Group[0].Count != 1 || *f.Group[1].Count != 0 ||
+		f.Group[0].Churn.Kind != "much" || f.Group[1].Churn.Kind != "x" {
+		t.Errorf("%+v, %v", f, err)
 	}
 	if whole := string(AppendDefault[file](nil)); !strings.Contains(whole, "# Of the thing.\nname = \"none\"\n") {
 		t.Errorf("%s", whole)

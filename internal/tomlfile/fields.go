@@ -8,11 +8,37 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// SetDefaults fills *T from the def tags of its fields, and panics if one is not TOML.
+// SetDefaults fills *T from the def tags of its fields, and panics if one is not TOML. Decode does the same for each element of an
+// array of tables, where a pointer tells what is left out from what is zero.
 func SetDefaults[T any](into *T) {
 	if _, err := toml.Decode(string(appendFields(nil, reflect.TypeFor[T](), "", false)), into); err != nil {
 		panic("tomlfile: internal error: the defaults are wrong: " + err.Error())
 	}
+}
+
+// fillElements gives the elements of arrays of tables the defaults of what they leave out: empty strings and nil pointers. SetDefaults
+// cannot, for there are none of them yet.
+func fillElements(v reflect.Value, element bool) error {
+	for i := range v.NumField() {
+		f, tag := v.Field(i), v.Type().Field(i).Tag
+		switch {
+		case f.Kind() == reflect.Struct:
+			if err := fillElements(f, element); err != nil {
+				return err
+			}
+		case f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Struct:
+			for j := range f.Len() {
+				if err := fillElements(f.Index(j), true); err != nil {
+					return err
+				}
+			}
+		case element && (f.Kind() == reflect.Pointer && f.IsNil() || f.Kind() == reflect.String && f.Len() == 0):
+			if _, err := toml.Decode(fmt.Sprintf("%s = %s\n", tag.Get("toml"), tag.Get("def")), v.Addr().Interface()); err != nil {
+				return fmt.Errorf("tomlfile: internal error: the default of %s is wrong: %w", tag.Get("toml"), err)
+			}
+		}
+	}
+	return nil
 }
 
 // AppendDefault appends a whole file with every key, its meaning and its default.
