@@ -1,0 +1,92 @@
+package sim
+
+// prepared is how long from the start everybody is told of link records at once: a run begins with a federation that
+// stands, not with its founding.
+const prepared = int64(8e9)
+
+// publishRecord has a limited VR say in its link record whom it is attached to, soon and not too often.
+func (e *Engine) publishRecord(v int32) {
+	l := e.vrs[v].limited
+	if l.recordDue {
+		return
+	}
+	l.recordDue = true
+	e.q.add(e.now+recordAfter, evRecord, v, e.vrs[v].life, 0)
+}
+
+func (e *Engine) signRecord(v int32) {
+	l := e.vrs[v].limited
+	l.tokens = min(l.tokens+e.now-l.filled, recordBurst*recordEvery)
+	l.filled = e.now
+	if l.tokens < recordEvery && e.now >= prepared {
+		e.q.add(e.now+recordEvery-l.tokens, evRecord, v, e.vrs[v].life, 0)
+		return
+	}
+	l.tokens = max(l.tokens-recordEvery, 0)
+	l.recordDue = false
+	if l.record < 0 {
+		l.record = e.addDocument(linkRecord, v, linkRecordBytes)
+	}
+	d := &e.docs[l.record]
+	if e.now < prepared && d.held == nil {
+		d.latest++
+		d.base = d.latest
+	} else {
+		e.sign(v, l.record)
+	}
+	copy(l.announced[1:], l.announced[:])
+	l.announced[0] = announcement{version: e.docs[l.record].latest, list: l.list}
+}
+
+// listOf returns the queue-VRs that the link record of b names, in the version that a holds.
+func (e *Engine) listOf(a, b int32) [queuesWanted]int32 {
+	l := e.vrs[b].limited
+	if l.record >= 0 {
+		version := e.version(a, l.record)
+		for i := range l.announced {
+			if l.announced[i].version == version && version > 0 {
+				return l.announced[i].list
+			}
+		}
+	}
+	return [queuesWanted]int32{-1, -1}
+}
+
+// relayFor returns the queue-VR through which a reaches b, by the record that a holds; -1 if there is none.
+func (e *Engine) relayFor(a, b int32) int32 {
+	for _, q := range e.listOf(a, b) {
+		if q == a && q >= 0 && e.hasClient(q, b) {
+			return q
+		}
+		if q >= 0 && e.hasClient(q, b) && e.receives(q) && !e.net.parted(a, q) && !e.net.parted(q, b) && e.liar(q) != liarDrops {
+			return q
+		}
+	}
+	return -1
+}
+
+// hasClient reports whether a queue-VR relays for b.
+func (e *Engine) hasClient(q, b int32) bool {
+	l := e.vrs[b].limited
+	if l == nil {
+		return false
+	}
+	u := l.use(q)
+	return u != nil && u.served && u.accepted && e.vrs[q].life == u.life && e.vrs[q].up
+}
+
+// relayOf draws the queue-VR that a gossip packet to b goes through; -1 if b has none.
+func (e *Engine) relayOf(b int32) int32 {
+	l := e.vrs[b].limited
+	i := int(e.rnd.below(queuesWanted))
+	for range queuesWanted {
+		if q := l.list[i]; q >= 0 {
+			if e.hasClient(q, b) {
+				return q
+			}
+			return -1 // lost: who sends does not know better yet
+		}
+		i = (i + 1) % queuesWanted
+	}
+	return -1
+}
