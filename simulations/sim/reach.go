@@ -134,7 +134,7 @@ func (e *Engine) hops(p *pair) bool {
 		if at < 0 {
 			return false
 		}
-		if e.hasClient(at, p.b) && !e.defects.relaysPassOn {
+		if (e.hasClient(at, p.b) || e.vrs[p.b].limited == nil) && !e.defects.relaysPassOn {
 			return true
 		}
 		if !e.defects.relaysPassOn {
@@ -142,6 +142,9 @@ func (e *Engine) hops(p *pair) bool {
 		}
 		// With the defect a relay passes on to the other queue-VR that the record names.
 		next := int32(-1)
+		if e.vrs[p.b].limited == nil {
+			return true
+		}
 		for _, q := range e.listOf(at, p.b) {
 			if q >= 0 && q != at {
 				next = q

@@ -52,13 +52,18 @@ func (e *Engine) listOf(a, b int32) [queuesWanted]int32 {
 	return [queuesWanted]int32{-1, -1}
 }
 
-// relayFor returns the queue-VR through which a reaches b, by the record that a holds; -1 if there is none.
+// relayFor returns the queue-VR through which a reaches b, by the record that a holds; -1 if there is none. A regular b that
+// a cannot reach directly is reached through a queue-VR of a's own.
 func (e *Engine) relayFor(a, b int32) int32 {
-	for _, q := range e.listOf(a, b) {
-		if q == a && q >= 0 && e.hasClient(q, b) {
-			return q
-		}
-		if q >= 0 && e.hasClient(q, b) && e.receives(q) && !e.net.parted(a, q) && !e.net.parted(q, b) && e.liar(q) != liarDrops {
+	client, list := b, [queuesWanted]int32{-1, -1}
+	switch {
+	case e.vrs[b].limited != nil:
+		list = e.listOf(a, b)
+	case e.vrs[a].limited != nil:
+		client, list = a, e.vrs[a].limited.list
+	}
+	for _, q := range list {
+		if q >= 0 && e.hasClient(q, client) && (q == a || q == b || e.receives(q)) && !e.net.parted(a, q) && !e.net.parted(q, b) && e.liar(q) != liarDrops {
 			return q
 		}
 	}
