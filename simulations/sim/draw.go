@@ -164,12 +164,20 @@ func abs(x int64) int64 {
 	return x
 }
 
-// sqrt returns the integer square root.
+// sqrt returns the integer square root of x below 2^62.
 func sqrt(x uint64) uint64 {
-	if x == 0 {
-		return 0
+	if x < 1<<16 {
+		r := uint64(0)
+		for bit := uint64(128); bit > 0; bit /= 2 {
+			if (r+bit)*(r+bit) <= x {
+				r += bit
+			}
+		}
+		return r
 	}
-	r := uint64(1) << ((bits.Len64(x) + 1) / 2)
+	// The root of the first 16 bits has eight right ones; each step of Newton's doubles them.
+	shift := (bits.Len64(x) - 15) / 2 * 2
+	r := (sqrt(x>>shift&0xffff) + 1) << (shift / 2)
 	for {
 		n := (r + x/r) / 2
 		if n >= r {

@@ -85,9 +85,14 @@ type Engine struct {
 	anyRevoked   bool
 
 	queueVRs, limitedVRs []int32
-	isQueue              []bool
-	elections            map[uint64][]mesh.QueueCandidate
-	electionEpoch        uint64
+	isQueue, isLimited   []bool
+	// here, lives and places are of each VR what packets need to know: whether it runs and is not paused, its life, who relays for
+	// it. They are small, so that the processor has them at hand.
+	here          []bool
+	lives         []int32
+	places        [][queuesWanted]place
+	elections     map[uint64][]mesh.QueueCandidate
+	electionEpoch uint64
 
 	groupLies []lie
 	groupNATs []natKind
@@ -146,7 +151,8 @@ func New(s *scenario.Scenario, seed uint64) (*Engine, error) {
 	e := &Engine{
 		s: s, seed: seed, rnd: source{finish(seed ^ 0x73696d)}, warm: int64(s.Warmup), end: int64(s.Warmup + s.Duration),
 		q: newEventQueue(), net: newNetwork(s, seed, groupOf), vrs: make([]vr, n), base: make([]belief, n), colOf: make([]int32, n),
-		freePacket: -1, freePull: -1, docOf: map[tables.DocKey]int32{}, revocationOf: make([]int32, n), isQueue: make([]bool, n),
+		freePacket: -1, freePull: -1, docOf: map[tables.DocKey]int32{}, revocationOf: make([]int32, n), isQueue: make([]bool, n), isLimited: make([]bool, n),
+		here: make([]bool, n), lives: make([]int32, n), places: make([][queuesWanted]place, n),
 		elections: map[uint64][]mesh.QueueCandidate{}, police: true, trace: [2]uint64{seed, 0x7472616365},
 		groupLies: groupLies, groupNATs: groupNATs, anyLiar: anyLiar,
 		docBytes: int64(n) * (400 + 300 + linkRecordBytes + 3*memoryDocument),
@@ -166,6 +172,7 @@ func (e *Engine) found() {
 		if kind.limits() {
 			e.vrs[v].limited = &limited{gap: -1, record: -1, list: [queuesWanted]int32{-1, -1}}
 			e.limitedVRs = append(e.limitedVRs, int32(v))
+			e.isLimited[v] = true
 		} else if g.Queue {
 			e.queueVRs = append(e.queueVRs, int32(v))
 			e.isQueue[v] = true
@@ -195,6 +202,7 @@ func (e *Engine) found() {
 			continue
 		}
 		r.up, r.joined, r.life = true, true, 1
+		e.moved(v)
 		r.alive = int32(e.up) - 1
 		r.members = r.alive
 		r.phase = e.rnd.below(gossipInterval) - gossipInterval

@@ -15,6 +15,7 @@ func (e *Engine) start(v int32) {
 	r.up, r.joined, r.leaving, r.paused = true, false, false, false
 	r.life++
 	r.since, r.fault = e.now, e.now
+	e.moved(v)
 	r.awareness, r.probeLeft, r.exchanges = 0, 0, 0
 	r.alive, r.members, r.failed = 0, 0, 0
 	r.broadcasts, r.rumours, r.gossiping = r.broadcasts[:0], r.rumours[:0], false
@@ -81,6 +82,12 @@ func (e *Engine) run(v int32, settled bool) {
 	e.startView(v)
 }
 
+// moved notes what packets need to know of a VR that has started, stopped, or been paused.
+func (e *Engine) moved(v int32) {
+	e.here[v] = e.vrs[v].up && !e.vrs[v].paused
+	e.lives[v] = e.vrs[v].life
+}
+
 // stop ends the process of a VR. gracefully says that it has said good-bye before.
 func (e *Engine) stop(v int32, gracefully bool) {
 	r := &e.vrs[v]
@@ -89,6 +96,7 @@ func (e *Engine) stop(v int32, gracefully bool) {
 	}
 	r.up, r.joined, r.paused = false, false, false
 	r.life++
+	e.moved(v)
 	r.ranFor += e.now - max(r.since, e.warm)
 	r.view, r.gossiping = nil, false
 	r.downAt, r.crashed, r.noticed = e.now, !gracefully, false
@@ -122,6 +130,7 @@ func (e *Engine) pause(v int32, length int64) {
 		return
 	}
 	r.paused = true
+	e.moved(v)
 	e.q.add(e.now+length, evResume, v, r.life, 0)
 	e.touchQueue(v)
 }
@@ -129,6 +138,7 @@ func (e *Engine) pause(v int32, length int64) {
 func (e *Engine) resume(v int32) {
 	r := &e.vrs[v]
 	r.paused = false
+	e.moved(v)
 	r.resumed, r.fault = e.now, e.now
 	r.gossiping = false
 	e.wakeGossip(v)

@@ -86,6 +86,7 @@ func (e *Engine) stopLimited(v int32) {
 	l.uses = l.uses[:0]
 	l.list = [queuesWanted]int32{-1, -1}
 	l.gap = -1
+	e.placeAll(v)
 }
 
 // release frees the place of a client.
@@ -453,6 +454,7 @@ func (e *Engine) live(v int32) bool {
 // checkRelay follows how long a limited VR is without a live queue-VR.
 func (e *Engine) checkRelay(v int32) {
 	l := e.vrs[v].limited
+	e.placeAll(v)
 	if !e.vrs[v].up {
 		return
 	}

@@ -20,6 +20,7 @@ type network struct {
 	slowed   []int64 // of each VR: what its packets take longer
 	groupOf  []int32
 	count    int64
+	points   []point // coordinates
 }
 
 func newNetwork(s *scenario.Scenario, seed uint64, groupOf []int32) network {
@@ -27,6 +28,9 @@ func newNetwork(s *scenario.Scenario, seed uint64, groupOf []int32) network {
 		latency: s.Network.Latency, jitter: int64(s.Network.Jitter), seed: finish(seed ^ 0x6c6174656e6379),
 		loss: s.Network.Loss, lossBase: s.Network.Loss, groupOf: groupOf, count: int64(len(groupOf)),
 		side: make([]uint8, len(groupOf)), slowed: make([]int64, len(groupOf)),
+	}
+	if n.latency.Kind == "coordinates" {
+		n.place()
 	}
 	for _, g := range s.Groups {
 		n.groups = append(n.groups, g.Loss)
@@ -55,9 +59,8 @@ func (n *network) base(a, b int32) int64 {
 		return min(max(lognormal(int64(n.latency.Median), n.latency.SigmaThousands, normalOf(n.pair(a, b))), int64(10*time.Microsecond)), int64(10*time.Second))
 	case "coordinates":
 		// Points of a square of side 2^16; the diagonal takes the longest.
-		ax, ay := n.point(a)
-		bx, by := n.point(b)
-		d := int64(sqrt(uint64((ax-bx)*(ax-bx) + (ay-by)*(ay-by))))
+		x, y := int64(n.points[a].x-n.points[b].x), int64(n.points[a].y-n.points[b].y)
+		d := int64(sqrt(uint64(x*x + y*y)))
 		return least + (most-least)*d/92682
 	case "ring":
 		d := abs(int64(a) - int64(b))
@@ -73,9 +76,15 @@ func (n *network) pair(a, b int32) uint64 {
 	return finish(n.seed ^ (uint64(uint32(a))<<32 | uint64(uint32(b))))
 }
 
-func (n *network) point(a int32) (x, y int64) {
-	h := n.pair(a, -1)
-	return int64(h & 0xffff), int64(h >> 16 & 0xffff)
+// A point is where a VR is, each coordinate from 0 to 2^16-1.
+type point struct{ x, y int32 }
+
+func (n *network) place() {
+	n.points = make([]point, n.count)
+	for a := range n.points {
+		h := n.pair(int32(a), -1)
+		n.points[a] = point{int32(h & 0xffff), int32(h >> 16 & 0xffff)}
+	}
 }
 
 // delay draws how long one packet takes.

@@ -61,7 +61,7 @@ func (e *Engine) transit(a, b int32, n int) (delay int64, ok bool) {
 	bytes := sealed(n)
 	e.vrs[a].sent += bytes
 	via := int32(-1)
-	if e.vrs[b].limited != nil {
+	if e.isLimited[b] {
 		via = e.relayOf(b)
 		if via < 0 {
 			return 0, false
@@ -81,7 +81,7 @@ func (e *Engine) transit(a, b int32, n int) (delay int64, ok bool) {
 	if via < 0 || via == a {
 		return e.net.delay(&e.rnd, a, b), ok
 	}
-	if !e.receives(via) || e.liar(via) == liarDrops {
+	if !e.here[via] || e.liar(via) == liarDrops {
 		return 0, false
 	}
 	e.vrs[via].sent += bytes + relayBytes
@@ -89,7 +89,7 @@ func (e *Engine) transit(a, b int32, n int) (delay int64, ok bool) {
 }
 
 // receives reports whether a VR runs and takes packets.
-func (e *Engine) receives(v int32) bool { return e.vrs[v].up && !e.vrs[v].paused }
+func (e *Engine) receives(v int32) bool { return e.here[v] }
 
 // send has a gossip packet of n bytes, and what fits beside it of the queues of a, travel to b. With n zero it only goes if
 // there is something in the queues. lost says that the packet is known to be lost; its messages count as sent.

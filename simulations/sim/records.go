@@ -80,18 +80,36 @@ func (e *Engine) hasClient(q, b int32) bool {
 	return u != nil && u.served && u.accepted && e.vrs[q].life == u.life && e.vrs[q].up
 }
 
-// relayOf draws the queue-VR that a gossip packet to b goes through; -1 if b has none.
+// A place is a queue-VR that would relay for a limited VR, in one of its lives; -1: there is none.
+type place struct{ queue, life int32 }
+
+// relayOf draws the queue-VR that a gossip packet to b goes through; -1 if the packet is lost: who sends does not know better
+// yet, or b has none.
 func (e *Engine) relayOf(b int32) int32 {
-	l := e.vrs[b].limited
-	i := int(e.rnd.below(queuesWanted))
-	for range queuesWanted {
-		if q := l.list[i]; q >= 0 {
-			if e.hasClient(q, b) {
-				return q
-			}
-			return -1 // lost: who sends does not know better yet
+	at := &e.places[b]
+	p := at[e.rnd.below(queuesWanted)]
+	if p.queue < 0 {
+		if p = at[0]; p.queue < 0 {
+			p = at[1]
 		}
-		i = (i + 1) % queuesWanted
 	}
-	return -1
+	if p.queue < 0 || e.lives[p.queue] != p.life {
+		return -1
+	}
+	return p.queue
+}
+
+// placeAll notes who relays for v, of those that it has announced.
+func (e *Engine) placeAll(v int32) {
+	l := e.vrs[v].limited
+	for i, q := range l.list {
+		e.places[v][i] = place{-1, 0}
+		if q < 0 {
+			continue
+		}
+		e.places[v][i] = place{q, -1} // announced, and deaf
+		if u := l.use(q); u != nil && u.served && u.accepted {
+			e.places[v][i].life = u.life
+		}
+	}
 }
