@@ -28,7 +28,7 @@ func big(n int, duration time.Duration) *scenario.Scenario {
 	return s
 }
 
-// TestScale runs a size named in the environment: VINE_SIM_VRS=10000 VINE_SIM_MINUTES=60.
+// TestScale runs a size named in the environment: VINE_SIM_VRS=10000 VINE_SIM_MINUTES=60, with VINE_SIM_REGULAR=1 without limited VRs.
 func TestScale(t *testing.T) {
 	n, _ := strconv.Atoi(os.Getenv("VINE_SIM_VRS"))
 	if n == 0 {
@@ -36,7 +36,11 @@ func TestScale(t *testing.T) {
 	}
 	minutes, _ := strconv.Atoi(os.Getenv("VINE_SIM_MINUTES"))
 	began := time.Now()
-	r := run(t, big(n, time.Duration(minutes)*time.Minute), 1)
+	s := big(n, time.Duration(minutes)*time.Minute)
+	if os.Getenv("VINE_SIM_REGULAR") != "" {
+		s.Groups[2].NAT = "none"
+	}
+	r := run(t, s, 1)
 	took := time.Since(began)
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

@@ -47,7 +47,7 @@ func (e *Engine) queueBroadcast(v int32, m message) {
 // takeBroadcasts moves what fits into limit bytes to the packet and returns the bytes used: of each tier of
 // transmissions the longest first.
 func (e *Engine) takeBroadcasts(r *vr, p int32, limit int) (used int) {
-	most := uint8(retransmitMult * ceilLog10(int64(r.members)+1))
+	most := uint8(r.transmissions())
 	pk := &e.packets[p]
 	again := e.scratchBroadcasts[:0]
 	kept := r.broadcasts[:0]
@@ -77,6 +77,9 @@ func (e *Engine) takeBroadcasts(r *vr, p int32, limit int) (used int) {
 	}
 	return used
 }
+
+// transmissions is how often a message is sent: by the members that memberlist counts, itself among them.
+func (r *vr) transmissions() int { return retransmitMult * ceilLog10(int64(r.members)+2) }
 
 // ceilLog10 returns the least d with 10^d >= n, at least 1.
 func ceilLog10(n int64) int {

@@ -142,7 +142,7 @@ func (e *Engine) takeRumours(r *vr, p int32, limit int) (used int) {
 		return 0
 	}
 	limit += compoundPart + userHead
-	most := int32(retransmitMult * ceilLog10(int64(r.members)+1))
+	most := int32(r.transmissions())
 	pk := &e.packets[p]
 	again := e.scratchRumours[:0]
 	kept := r.rumours[:0]

@@ -24,7 +24,7 @@ func (e *Engine) startExchange(v, peer int32) {
 	rtt := 2 * e.net.base(v, peer)
 	rounds := int64(2) // handshake, roots
 	if e.vrs[v].root != e.vrs[peer].root {
-		rounds += int64(e.levels()) + 2
+		rounds += int64(reconcileTurns(e.levels()))
 	}
 	e.q.add(e.now+rounds*rtt+e.rnd.below(int64(1e6)), evExchangeEnd, v, e.vrs[v].life, peer)
 }
@@ -85,12 +85,21 @@ func (e *Engine) reconcile(a, b int32) (moved int) {
 	return moved
 }
 
-// reconcileBytes is what package mesh takes to find n differences among all documents, both sides together: for each the way down the
-// levels and the list at its end. TestReconcileBytes compares it with mesh.Reconcile.
+// reconcileBytes is what package mesh takes to find n differences among all documents, both sides together: the fingerprints
+// of the parts of each range that differs, level by level, and lists of the last ones. TestReconcileBytes compares it with
+// mesh.Reconcile.
 func reconcileBytes(n, levels, all int) int {
-	const fingerprints, list, listed = 330, 900, 40
-	return min(n*(levels*fingerprints+list), all*listed*2+n*listed)
+	const fingerprints, listed = 410, 33
+	bytes, parts := 0, 1
+	for range levels {
+		bytes += (n*parts + n + parts - 1) / (n + parts) * fingerprints
+		parts *= 16
+	}
+	return bytes + n*parts*(all/parts+1)/(n+parts)*listed
 }
+
+// reconcileTurns is how many round trips that takes.
+func reconcileTurns(levels int) int { return max(2, levels) }
 
 // startPull begins the fetch of documents from a holder.
 func (e *Engine) startPull(v, holder int32, keys []tables.DocKey) {
