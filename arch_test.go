@@ -72,6 +72,7 @@ var rooms = map[string]room{
 	"node/vr":                  {pure: true, imports: "tables"},
 	"simulations/result":       {pure: true},
 	"simulations/scenario":     {pure: true, imports: "internal/tomlfile"},
+	"simulations/sim":          {pure: true, imports: "mesh simulations/result simulations/scenario tables transport/frame transport/path"},
 	"tests/impair":             {homes: "golang.org/x/sys"},
 	"tests/netns":              {imports: "bench node/capture/netnstest tests/impair"},
 }
