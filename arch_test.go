@@ -70,6 +70,7 @@ var rooms = map[string]room{
 	"node/segment":             {pure: true},
 	"node/state":               {homes: "golang.org/x/sys"},
 	"node/vr":                  {pure: true, imports: "tables"},
+	"simulations":              {imports: "simulations/result simulations/scenario simulations/sim", homes: "golang.org/x/sys"},
 	"simulations/result":       {pure: true},
 	"simulations/scenario":     {pure: true, imports: "internal/tomlfile"},
 	"simulations/sim":          {pure: true, imports: "mesh simulations/result simulations/scenario tables transport/frame transport/path"},
