@@ -14,6 +14,7 @@ func newSimListCommand(e *Env) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
 		Short:   "The scenarios that come with vine",
+		Long:    "Lists the scenarios that come with vine: what runs them, how many VRs they have, the virtual time, what they show.",
 		Example: "  vine sim list\n  vine sim show churn-minutes > mine.toml",
 		Args:    takes(),
 		RunE: func(*cobra.Command, []string) error {
