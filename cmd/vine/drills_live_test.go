@@ -243,6 +243,7 @@ func TestDrillLostKey(t *testing.T) {
 	alpha, beta := d.sites["alpha"], d.sites["beta"]
 	for _, name := range []string{"blue", "red", "green"} {
 		d.vine("beta", 0, "vn", "create", name, "--host", alpha.NewHost().String()+","+beta.NewHost().String())
+		d.until("beta", "installed 1", "vn", "show", name)
 	}
 	d.vars["HOST"] = beta.NewHost().String()
 	alpha.Stop()
@@ -298,6 +299,7 @@ func TestDrillStolenKey(t *testing.T) {
 	alpha, beta := d.sites["alpha"], d.sites["beta"]
 	ha, hb := alpha.NewHost(), beta.NewHost()
 	d.vine("beta", 0, "vn", "create", "blue", "--host", ha.String()+","+hb.String())
+	d.until("beta", "installed 1", "vn", "show", "blue")
 	d.vine("beta", 0, "authority", "export", "--out", "monday.vine")
 	gamma := d.w.Join("gamma", alpha)
 	d.sites["gamma"] = gamma
