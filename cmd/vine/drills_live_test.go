@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,9 +32,11 @@ type drill struct {
 func newDrill(t *testing.T, seed uint64, names ...string) *drill {
 	d := &drill{t: t, w: nodetest.New(t, seed), sites: map[string]*nodetest.Site{}, desks: map[string]desk{}, vars: map[string]string{}}
 	t.Cleanup(func() {
+		var stopped sync.WaitGroup // each takes its time to say good-bye
 		for _, s := range d.sites {
-			s.Stop()
+			stopped.Go(s.Stop)
 		}
+		stopped.Wait()
 		d.w.Net.Close()
 	})
 	t.Parallel() // most of the time they wait
@@ -248,7 +251,6 @@ func TestDrillLostKey(t *testing.T) {
 	d.vars["HOST"] = beta.NewHost().String()
 	alpha.Stop()
 	d.asRoot("alpha", "rm /var/lib/vine/authority.key")
-	d.asRoot("alpha", "systemctl start vine")
 	d.block(title)
 	d.block(title)
 	d.block(title)
