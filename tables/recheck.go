@@ -11,8 +11,12 @@ import (
 // that heard of d first ends up with the same documents. It returns the needs that this meets.
 func (s *Store) recheck(now time.Time, d *Document) []DocKey {
 	switch b := d.body.(type) {
-	case Root, Adoption:
+	case Root:
 		return s.recheckRetired(now)
+	case Adoption:
+		if len(s.lacking) == 0 { // until then everything stays
+			return s.recheckRetired(now)
+		}
 	case Revocation:
 		s.recheckRevoked(now, b.Identity)
 	case Grant:

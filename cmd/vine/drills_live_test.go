@@ -312,6 +312,9 @@ func TestDrillStolenKey(t *testing.T) {
 	d.vine("beta", 0, "authority", "import", "thief.vine")
 	d.until("beta", "state shutdown", "vn", "show", "blue")
 	d.until("alpha", "state shutdown", "vn", "show", "blue")
+	if out := d.vine("alpha", 0, "vrs"); strings.Contains(out, "gamma") || !strings.Contains(out, "mallory") {
+		t.Fatalf("what the thief signed does not count:\n%s", out)
+	}
 
 	d.block(title)
 	shown := d.vine("bob", 0, "root", "show", "root-2.vine", "--against", "now.vine", "--json")
@@ -405,6 +408,9 @@ func (d *drill) steal() (signed []*tables.Document, user string) {
 		blue,
 	}
 	for _, e := range v.Enrolments() {
+		if e.Name == "gamma" {
+			bodies = append(bodies, tables.Revocation{Version: 1, Identity: e.Identity, Reason: "mallory", Issued: now})
+		}
 		if e.Version, e.Blocks = 1<<40, nil; e.Name != "gamma" { // what is not in monday.vine nobody could bring back
 			bodies = append(bodies, e)
 		}
