@@ -139,12 +139,17 @@ func TestAdoptionAfterTheft(t *testing.T) {
 		}
 	}
 	s := f.Store()
+	newest, _ := s.LinkRecord(1)
+	newest.Version++
+	record := tablestest.Sign(newest, f.Router(1).Identity)
+	put(t, s, f.Now, record, tables.Kept, nil) // what honest has is older
 	for _, d := range stolen {
 		put(t, s, f.Now, d, tables.Kept, nil)
 	}
 	if _, ok := s.Enrolment(1); ok {
 		t.Fatal("the thief's revocation does not count before")
 	}
+	put(t, s, f.Now, record, tables.Refused, tables.ErrRevoked)
 	marks := s.HighWater()
 	s.TakeChanges()
 	put(t, s, f.Now, root2, tables.Kept, nil)
@@ -167,6 +172,9 @@ func TestAdoptionAfterTheft(t *testing.T) {
 		put(t, s, f.Now, d, tables.Refused, tables.ErrSigner)
 	}
 	check("recovered", s)
+	if _, ok := s.LinkRecord(1); !ok {
+		t.Error("nobody finds the VR whose revocation fell")
+	}
 
 	everything := slices.Concat(honest, stolen, []*tables.Document{root2}, adoptions)
 	again := tables.NewStore(f.View().FederationID())

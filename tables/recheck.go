@@ -56,6 +56,9 @@ func (s *Store) recheckRetired(now time.Time) []DocKey {
 		if d.Kind() != KindRoot && d.Kind() != KindAdoption && s.signedByRetired(d) && !s.continued(d) && !s.standing(d, true) {
 			s.evict(d)
 			gone = append(gone, d.key)
+			if r, ok := d.body.(Revocation); ok {
+				s.readmit(r.Identity)
+			}
 		}
 		if s.overtaken(d) {
 			s.note(d.key)
@@ -82,6 +85,14 @@ func (s *Store) recheckRetired(now time.Time) []DocKey {
 		s.recheckLeaves(now, id)
 	}
 	return gone
+}
+
+// readmit has the store take link records of a router whose revocation fell, an older one too: those who had
+// the newest have all dropped it, and would not find the router again.
+func (s *Store) readmit(identity PublicKey) {
+	if id, ok := s.byIdentity[identity]; ok && s.docs[LinkRecordKey(id)] == nil {
+		s.dropMark(LinkRecordKey(id))
+	}
 }
 
 func (s *Store) recheckRevoked(now time.Time, identity PublicKey) {

@@ -104,6 +104,13 @@ func (f *drafting) draft(e *Env, path string) (*proposal, *tables.Store, error) 
 		return nil, nil, usage("%w", err)
 	}
 	p.rest, p.stand = s.Returns, len(s.Stand)
+	if honest != nil {
+		for d := range honest.Documents() { // where VRs find each other that a thief had them take for revoked
+			if d.Kind() == tables.KindLinkRecord {
+				p.rest = append(p.rest, d)
+			}
+		}
+	}
 	if err := p.make(e, s.Stand); err != nil {
 		return nil, nil, err
 	}
