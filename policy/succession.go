@@ -81,7 +81,8 @@ func Succeed(now, honest *tables.View, next tables.Root, also, without []Choice)
 	if honest == nil {
 		honest = now
 	}
-	for _, d := range Orphans(honest, next) {
+	before := Orphans(honest, next)
+	for _, d := range before {
 		stand[d.Key()] = d
 	}
 	for _, d := range present {
@@ -95,8 +96,8 @@ func Succeed(now, honest *tables.View, next tables.Root, also, without []Choice)
 		}
 	}
 	for _, c := range slices.Concat(also, without) {
-		if !slices.ContainsFunc(present, func(d *tables.Document) bool { return c.Names(d.Key()) }) {
-			return s, fmt.Errorf("%s is not among the documents that would fall", c.key)
+		if !slices.ContainsFunc(slices.Concat(present, before), func(d *tables.Document) bool { return c.Names(d.Key()) }) {
+			return s, fmt.Errorf("%s is not among the documents of authority keys that go", c.key)
 		}
 	}
 	for _, d := range present {

@@ -14,20 +14,23 @@ import (
 // rotate replaces the authority key of w, which is lost, and adopts what it has signed.
 func (w *world) rotate() {
 	w.t.Helper()
-	old := tables.PublicOf(w.Authority)
+	w.Authority = w.Key()
+	r, _ := w.View().Root()
+	r.Version++
+	r.Authorities = []tables.AuthorityKey{{Key: tables.PublicOf(w.Authority), NotAfter: r.Authorities[0].NotAfter}}
+	s, err := policy.Succeed(w.View(), nil, r, nil, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	var stand []tables.Digest
-	for d := range w.View().Documents() {
-		if d.Kind().Adoptable() && d.SignedBy(old) {
-			stand = append(stand, d.Digest())
-		}
+	for _, d := range s.Stand {
+		stand = append(stand, d.Digest())
 	}
 	adoptions, hashes, err := tables.Adoptions(stand)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.Authority = w.Key()
-	r := w.RootBody()
-	r.Version, r.Adopts = 2, hashes
+	r.Adopts = hashes
 	w.Put(r, w.RootKeys...)
 	for _, a := range adoptions {
 		w.Put(a, w.RootKeys...)
@@ -79,6 +82,20 @@ func TestSuccessor(t *testing.T) {
 	}
 	for _, b := range due {
 		w.Put(b, w.Authority)
+	}
+
+	// And once more: what the first key signed still stands, and what the second did.
+	before := w.View().Len()
+	w.rotate()
+	if after := w.View().Len(); after != before+2 { // the root, its list, a head for a head
+		t.Errorf("%d documents before the second change and %d after it", before, after)
+	}
+	w.must(w.ask(w.admin, policy.OpVNShutdown, policy.VNArgs{VN: "left"}), "vn9")
+	w.must(w.ask(w.admin, policy.OpVNShutdown, policy.VNArgs{VN: "join"}), "vn1")
+	for _, r := range []tables.RouterID{1, 2} {
+		if _, problems := tables.NewInstaller(r).Update(w.View()); len(problems) > 0 {
+			t.Errorf("at %s after the second change: %+v", r, problems)
+		}
 	}
 }
 
