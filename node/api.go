@@ -345,7 +345,7 @@ func (a api) Pending(context.Context) ([]control.Pending, error) {
 		}
 		receipt, _ := v.Receipt(d.Hash())
 		list = append(list, control.Pending{
-			Fingerprint: r.User.Fingerprint(), Name: args.Name, Site: args.Site,
+			Fingerprint: r.User.Fingerprint(), Name: args.Name, Site: args.Site, With: args.With,
 			Asked: time.Unix(r.Issued, 0).UTC(), Reason: receipt.Reason,
 		})
 	}

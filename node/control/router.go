@@ -248,6 +248,7 @@ type Pending struct {
 	Fingerprint string    `json:"fingerprint"`
 	Name        string    `json:"name"`
 	Site        string    `json:"site"`
+	With        string    `json:"with"` // the VR whose blocks it asks to share; empty: none
 	Asked       time.Time `json:"asked"`
 	Reason      string    `json:"reason"`
 }
