@@ -282,7 +282,7 @@ func (l *loop) publishPeers() {
 		}
 		next.peers[id] = &send
 	}
-	next.forward = l.compiled.WithPathMTU(l.pathMTUs(l.store.Snapshot()))
+	next.forward = l.compiled.WithLinks(l.pathMTUs(l.store.Snapshot()), nil)
 	l.n.snapshot.Store(&next)
 	l.publishHops() // the authority may have changed its mind about queue-VRs
 }
