@@ -234,7 +234,7 @@ func describeVN(v *tables.View, vn tables.VN, installed uint64) control.VN {
 		if set.Disabled == nil {
 			set.Disabled = []netip.Prefix{}
 		}
-		for _, id := range f.Routers {
+		for _, id := range v.Deliverers(f.Routers) {
 			set.VRs = append(set.VRs, nameIn(v, id))
 		}
 		out.Sets = append(out.Sets, set)

@@ -74,6 +74,7 @@ type peer struct {
 	got      *atomic.Bool
 	roamed   *atomic.Bool
 	vns      []tables.VNID // what SetChannels was last told
+	silent   bool          // it leaves us without an answer
 
 	hop      *secure.HopSender // nil: no link
 	hopIndex uint32
@@ -120,6 +121,7 @@ const (
 	chorePoll                   // fetch what our queue-VRs keep for us
 	choreLocal                  // look at the addresses of this machine
 	choreHosts                  // answer what hosts ask for
+	choreMembers                // dial the VRs of delivery sets
 	choreEnd
 )
 
@@ -276,7 +278,7 @@ func (l *loop) due(now time.Time, c chore, wait time.Duration) {
 
 // start makes everything due that a VR does once it runs.
 func (l *loop) start(now time.Time) {
-	for _, c := range []chore{choreRecord, choreAuthority, choreRejoin, choreExpire, choreForget, choreQueues, choreLocal} {
+	for _, c := range []chore{choreRecord, choreAuthority, choreRejoin, choreExpire, choreForget, choreQueues, choreLocal, choreMembers} {
 		l.due(now, c, 0)
 	}
 	l.gossip.start(now)
@@ -308,6 +310,9 @@ func (l *loop) chore(now time.Time, c chore) {
 		l.due(now, choreLocal, localEvery)
 	case choreHosts:
 		l.book.tend(now)
+	case choreMembers:
+		l.dialMembers(now)
+		l.due(now, choreMembers, membersEvery)
 	case choreQueues:
 		l.queues.advance(now)
 		l.due(now, choreQueues, electEvery)
@@ -390,6 +395,8 @@ func (l *loop) do(now time.Time, actions []transport.Action) {
 			l.unanswered(now, a.Router)
 		case transport.Degraded:
 			l.degraded(now, a.Router)
+		case transport.Silent:
+			l.silent(a)
 		case transport.Relays:
 			l.offerRelays(now, a.Router, a.Relays)
 		case transport.Asked:

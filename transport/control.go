@@ -100,6 +100,7 @@ func (c *conn) heard(now time.Time, k *link, from netip.AddrPort) {
 		return
 	}
 	c.liveness.heard(now, c.links)
+	c.links.hush(k, false)
 	if k.state == StateSuspect {
 		k.transition(StateUp)
 	}

@@ -1,0 +1,179 @@
+package nodetest_test
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/vine-mesh/vine/node/nodetest"
+	"github.com/vine-mesh/vine/policy"
+)
+
+const flowEvery = 20 * time.Millisecond
+
+// A pairOfVRs is a site with two VRs that share their block, and another one whose host sends to many hosts there.
+type pairOfVRs struct {
+	w               *nodetest.World
+	one, two, other *nodetest.Site
+	src             netip.Addr
+	flows           []*nodetest.Flow
+}
+
+// newPair makes the VN first, so that the second VR finds one that is signed for the first alone.
+func newPair(t *testing.T, w *nodetest.World, count int) *pairOfVRs {
+	t.Helper()
+	p := &pairOfVRs{w: w}
+	founder := w.Found("authority")
+	p.one, p.other = w.Join("one", founder), w.Join("other", founder)
+	p.src = p.other.NewHost()
+	hosts := []netip.Addr{p.src}
+	for range 2 * count {
+		hosts = append(hosts, p.one.NewHost())
+	}
+	w.Must(founder, policy.OpVNCreate, policy.VNCreateArgs{Name: "physics", Hosts: hosts})
+	if !w.Reaches(p.other, p.src, p.one, hosts[1], 10*time.Second) {
+		t.Fatal("no traffic before there were two")
+	}
+	p.two = w.JoinWith("two", founder, p.one)
+	for _, dst := range hosts[1:] {
+		f := w.NewFlow(p.other, p.src, p.one, dst)
+		f.Also = []*nodetest.Site{p.two}
+		p.flows = append(p.flows, f)
+	}
+	w.Settle(3 * time.Second)
+	return p
+}
+
+// run runs the first of the flows, or with more all of them.
+func (p *pairOfVRs) run(d time.Duration, more bool) (since time.Time) {
+	since = time.Now()
+	flows := p.flows[:len(p.flows)/2]
+	if more {
+		flows = p.flows
+	}
+	p.w.Run(d, flowEvery, flows...)
+	return since
+}
+
+// at counts the flows that each VR has delivered all of since a time. A flow that moved counts for none.
+func at(flows []*nodetest.Flow, since time.Time) (one, two int) {
+	for _, f := range flows {
+		switch by := f.By(since); {
+		case slices.Equal(by, []string{"one"}):
+			one++
+		case slices.Equal(by, []string{"two"}):
+			two++
+		}
+	}
+	return one, two
+}
+
+// TestSharedBlock: two VRs of a site share the flows to it. One dies without a word: its flows go on by way of the other one
+// within 1.5 s, those of the other one lose nothing. It comes back: flows that live stay where they are, new ones go to both.
+func TestSharedBlock(t *testing.T) {
+	inWorld(t, 340, func(t *testing.T, w *nodetest.World) {
+		const count = 12
+		p := newPair(t, w, count)
+		since := p.run(10*time.Second, false)
+		w.Settle(time.Second)
+		old := p.flows[:count]
+		one, two := at(old, since)
+		if one+two != count || one < 2 || two < 2 {
+			t.Fatalf("of %d flows %d are at the first VR and %d at the second", count, one, two)
+		}
+		stays := slices.DeleteFunc(slices.Clone(old), func(f *nodetest.Flow) bool { return !slices.Equal(f.By(since), []string{"one"}) })
+
+		for _, s := range w.Sites {
+			if s != p.two {
+				w.Net.Cut(p.two.Host, s.Host) // nobody can tell that from death
+			}
+		}
+		died := p.run(10*time.Second, false)
+		w.Settle(time.Second)
+		p.two.Kill()
+		for _, f := range old {
+			if gap := f.Gap(died); slices.Contains(stays, f) {
+				if f.Lost(since) > 0 {
+					t.Errorf("%d packets lost of a flow of the VR that lives", f.Lost(since))
+				}
+			} else if gap > 1500*time.Millisecond {
+				t.Errorf("gap of %v", gap)
+			} else {
+				t.Logf("gap of a flow of the dead VR: %v", gap)
+			}
+		}
+
+		p.two.Start()
+		w.Settle(5 * time.Second)
+		since = p.run(10*time.Second, true)
+		w.Settle(time.Second)
+		if one, two = at(old, since); one != count {
+			t.Errorf("the VR that came back took flows: %d stay, %d moved", one, two)
+		}
+		if one, two = at(p.flows[count:], since); one < 2 || two < 2 {
+			t.Errorf("new flows: %d at the first VR, %d at the second", one, two)
+		}
+		for _, f := range p.flows {
+			if f.Lost(since) > 0 || f.Twice > 0 {
+				t.Errorf("%d packets lost, %d came twice", f.Lost(since), f.Twice)
+			}
+		}
+		if len(w.Strays) > 0 {
+			t.Errorf("%d packets went astray", len(w.Strays))
+		}
+	})
+}
+
+// TestSharedBlockStop: a VR that says goodbye takes no packet with it but those that are under way. Then nothing flows for so long
+// that links close; the other one alone is found by the next packets.
+func TestSharedBlockStop(t *testing.T) {
+	inWorld(t, 341, func(t *testing.T, w *nodetest.World) {
+		const count = 6
+		p := newPair(t, w, count)
+		p.run(5*time.Second, false)
+		p.two.Stop()
+		left := p.run(5*time.Second, false)
+		w.Settle(time.Second)
+		for _, f := range p.flows[:count] {
+			if gap := f.Gap(left); gap > 100*time.Millisecond {
+				t.Errorf("gap of %v", gap)
+			}
+		}
+		w.Settle(20 * time.Minute)
+		again := p.run(10*time.Second, true)
+		w.Settle(time.Second)
+		for _, f := range p.flows {
+			if first, ok := f.FirstAfter(again); !ok || first > 3*time.Second {
+				t.Errorf("after a pause the first packet comes after %v (%v)", first, ok)
+			}
+		}
+	})
+}
+
+// TestSharedBlockCutOff: the VR is alive, and only the other site cannot reach it any more.
+func TestSharedBlockCutOff(t *testing.T) {
+	inWorld(t, 342, func(t *testing.T, w *nodetest.World) {
+		const count = 6
+		p := newPair(t, w, count)
+		p.run(5*time.Second, false)
+		w.Net.Cut(p.one.Host, p.other.Host)
+		cut := p.run(20*time.Second, false)
+		w.Settle(time.Second)
+		for _, f := range p.flows[:count] {
+			if gap := f.Gap(cut); gap > 1500*time.Millisecond {
+				t.Errorf("gap of %v", gap)
+			}
+		}
+		w.Net.Join(p.one.Host, p.other.Host)
+		w.Settle(membersBack)
+		since := p.run(5*time.Second, true)
+		w.Settle(time.Second)
+		if one, _ := at(p.flows[count:], since); one == 0 {
+			t.Error("no new flow goes to the VR that can be reached again")
+		}
+	})
+}
+
+// membersBack is how long it may take until a VR that did not dial us is in use again.
+const membersBack = 25 * time.Second
