@@ -61,6 +61,10 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 			s.Packets.Drops[name] = count
 		}
 	}
+	s.Gateways = []control.Gateway{}
+	if a.n.options.Gateways != nil {
+		s.Gateways = a.n.options.Gateways()
+	}
 	s.Streams, s.PortMappings, s.Queues = []string{}, []netip.AddrPort{}, []string{}
 	err := a.n.call(ctx, func(now time.Time, l *loop) {
 		s.Root = hex.EncodeToString(rootOf(l))

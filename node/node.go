@@ -53,6 +53,10 @@ type Options struct {
 	// Offload has Socket move several datagrams at once where it can.
 	Offload     bool
 	Attachments []Attachment // none: a VR without hosts, which still gossips and admits
+	// Shared are gateway addresses that this machine may have for a while: they are no addresses of this VR.
+	Shared []netip.Addr
+	// Gateways says how it stands with them; nil: there are none. It may be called from any goroutine.
+	Gateways    func() []control.Gateway
 	Settings    Settings
 	Control     net.Listener  // the management API; nil: none
 	Remote      net.Listener  // the same over the network, by TLS; nil: none

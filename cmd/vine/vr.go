@@ -17,6 +17,7 @@ import (
 	"github.com/vine-mesh/vine/node/capture/hostnet"
 	"github.com/vine-mesh/vine/node/config"
 	"github.com/vine-mesh/vine/node/control"
+	"github.com/vine-mesh/vine/node/gateway"
 	"github.com/vine-mesh/vine/node/hostpage"
 	"github.com/vine-mesh/vine/node/state"
 	"github.com/vine-mesh/vine/transport/secure/gcm"
@@ -33,6 +34,7 @@ type vr struct {
 	machine  *machine                        // nil: nothing was set up
 	mapping  func(ctx context.Context) error // nil: the gateway is not asked
 	page     func(ctx context.Context) error // for hosts; nil: there is none
+	gateways []*gateway.Gateway              // shared with other VRs of the site
 }
 
 // A vrPlan says how to make a vr.
@@ -124,6 +126,13 @@ func newVR(p vrPlan) (made *vr, err error) {
 		o.Attachments = m.attachments
 		o.Delivers = m.delivers
 	}
+	var gateways []*gateway.Gateway
+	for _, a := range c.Attachments {
+		o.Shared = append(o.Shared, a.Gateway...)
+	}
+	if len(o.Shared) > 0 {
+		o.Gateways = func() []control.Gateway { return describeGateways(made.Node, gateways) }
+	}
 	if o.Control, err = control.Listen(c.Control); err != nil {
 		return nil, err
 	}
@@ -149,6 +158,12 @@ func newVR(p vrPlan) (made *vr, err error) {
 		m.replace = n.Replace
 	}
 	made = &vr{Node: n, Endpoint: endpoint, machine: m}
+	if m != nil {
+		if gateways, err = newGateways(c, n, p.Log); err != nil {
+			return nil, err
+		}
+		made.gateways = gateways
+	}
 	if o.Remote != nil {
 		made.API = fmt.Sprintf("https://%s#%s", o.Remote.Addr(), n.Identity().Fingerprint())
 	}
@@ -158,9 +173,10 @@ func newVR(p vrPlan) (made *vr, err error) {
 		}
 	}
 	if c.HostPage.Port() != 0 && m != nil && len(c.Attachments) > 0 {
-		page := hostpage.Config{At: c.HostPage, VR: n, Neighbour: hostnet.Neighbour, Log: p.Log}
+		page := hostpage.Config{At: c.HostPage, VR: n, Neighbour: hostnet.Neighbour, Log: p.Log, Shared: map[string][]netip.Addr{}}
 		for _, a := range c.Attachments {
 			page.Interfaces = append(page.Interfaces, a.Interface)
+			page.Shared[a.Interface] = a.Gateway
 		}
 		made.page = hostpage.New(page).Run
 	}
@@ -198,6 +214,9 @@ func (v *vr) run(ctx context.Context) error {
 	}
 	if v.page != nil {
 		beside = append(beside, v.page)
+	}
+	for _, g := range v.gateways {
+		beside = append(beside, g.Run)
 	}
 	failed := make(chan error, len(beside))
 	for _, run := range beside {

@@ -73,6 +73,7 @@ type Attachment struct {
 	VNs       []string // names; empty: all
 	Device    string   // its own TUN device; empty: the common one
 	Subnets   []netip.Prefix
+	Gateway   []netip.Addr // shared with the other VRs of the site
 }
 
 // DefaultPath returns where the configuration file is looked for: /etc/vine/vine.toml for root,
@@ -121,7 +122,10 @@ func xdg(env, fallback string) string {
 	return filepath.Join(home, fallback)
 }
 
-const lanesMax = 16 // frame.LanesMax
+const (
+	lanesMax    = 16 // frame.LanesMax
+	gatewaysMax = 8  // each is announced by itself
+)
 
 var nameRE = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
 
@@ -292,7 +296,7 @@ func ParseRate(text string) (int64, error) {
 
 func (raw *rawFile) attachments(bad func(key, format string, args ...any)) []Attachment {
 	var list []Attachment
-	seen := map[string]bool{}
+	seen, gateways := map[string]bool{}, map[netip.Addr]bool{}
 	for _, a := range raw.Attachment {
 		if a.Interface == "" || len(a.Interface) > 15 {
 			bad("attachment.interface", "%q is not an interface name", a.Interface)
@@ -316,6 +320,20 @@ func (raw *rawFile) attachments(bad func(key, format string, args ...any)) []Att
 				bad("attachment.subnets", "%q is not a prefix such as 192.168.1.0/24", text)
 			}
 			at.Subnets = append(at.Subnets, p)
+		}
+		for _, text := range a.Gateway {
+			addr, err := netip.ParseAddr(text)
+			switch {
+			case err != nil || addr.Zone() != "" || addr.Is4In6() || addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback() || addr.IsLinkLocalUnicast():
+				bad("attachment.gateway", "%q is not an address such as 192.168.1.254 or fd00::fe", text)
+			case gateways[addr]:
+				bad("attachment.gateway", "%s stands twice", addr)
+			}
+			gateways[addr] = true
+			at.Gateway = append(at.Gateway, addr)
+		}
+		if len(a.Gateway) > gatewaysMax {
+			bad("attachment.gateway", "%d addresses, at most %d", len(a.Gateway), gatewaysMax)
 		}
 		list = append(list, at)
 	}

@@ -59,6 +59,7 @@ type rawAttachment struct {
 	Interface string   `toml:"interface" doc:"LAN interface, such as eth1." def:"\"\""`
 	VNs       []string `toml:"vns" doc:"Names of the VNs served here. Empty: all." def:"[]"`
 	Subnets   []string `toml:"subnets" doc:"Networks of this LAN that lie inside the ViNe space, because its hosts are members of VNs by the addresses that they have anyway. Only with tun and tap." def:"[]"`
+	Gateway   []string `toml:"gateway" doc:"Addresses, one of each family, that the VRs of this site which share blocks have together as the gateway of hosts: one of them answers for it, and another within a second when that one dies. The same at all of them, and an address of no other machine." def:"[]"`
 	Device    string   `toml:"device" doc:"A device of its own, needed where one local address is in two VNs: the name for tun and tap. Empty: the common one." def:"\"\""`
 }
 

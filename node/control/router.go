@@ -121,8 +121,17 @@ type Status struct {
 	Documents     int              `json:"documents"`
 	Root          string           `json:"root"`        // fingerprint of the set of documents
 	TrustStale    bool             `json:"trust_stale"` // no current head: nobody new is trusted
+	Gateways      []Gateway        `json:"gateways"`    // addresses that VRs of the site share
 	Problems      []string         `json:"problems"`    // what an operator should look at
 	Packets       Packets          `json:"packets"`
+}
+
+// A Gateway is the gateway addresses that VRs of a site share on one LAN.
+type Gateway struct {
+	Interface string       `json:"interface"`
+	Addresses []netip.Addr `json:"addresses"`
+	Held      bool         `json:"held"`  // this VR answers for them
+	Hears     []string     `json:"hears"` // the other VRs that are heard on the LAN
 }
 
 // Packets counts packets since the start.
