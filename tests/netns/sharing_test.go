@@ -1,0 +1,162 @@
+//go:build linux
+
+package netns_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vine-mesh/vine/node/capture/netnstest"
+	"github.com/vine-mesh/vine/tests/netns"
+)
+
+// The shared gateway of the LAN of the first site.
+const gateway4, gateway6 = "192.168.1.254", "fd00:168:1::fe"
+
+// A shared is a site with two VRs, a and c, each with a host on its side of the LAN, and another site, b.
+type shared struct {
+	a, b, c *netns.Site
+	// The host on a's side of the LAN, that on c's side, and two of the other site.
+	here, beside, far, farther netns.End
+}
+
+// newShared makes them. The wire between the two sides of the LAN is "cross" in the namespaces of a and c.
+func newShared(t *testing.T) *shared {
+	t.Helper()
+	f := netns.New(t)
+	s := &shared{a: f.AddSite(t, netns.SiteOption{}), b: f.AddSite(t, netns.SiteOption{Hosts: 2}), c: f.AddSite(t, netns.SiteOption{})}
+	netnstest.Wire(t, s.a.Namespace, "cross", s.c.Namespace, "cross")
+	s.a.Run(t, "ip link set cross master lan0")
+	s.c.Run(t, `ip link set cross master lan0
+		ip addr add 192.168.1.2/24 dev lan0
+		ip addr add fd00:168:1::2/64 dev lan0 nodad`)
+	s.c.LAN.Hosts[0].Run(t, `ip addr add 192.168.1.13/24 dev eth0
+		ip addr add fd00:168:1::13/64 dev eth0 nodad`)
+	gateway := func(x *netns.Site) {
+		x.WriteConfig(t, x.ReadConfig(t)+fmt.Sprintf("gateway = [%q, %q]\n", gateway4, gateway6))
+	}
+	s.a.Init(t)
+	gateway(s.a)
+	s.a.Up(t)
+	s.b.Join(t, s.a.Seed())
+	s.b.Up(t)
+	invite := strings.TrimSpace(s.a.Vine(t, "-q", "invite", "--site", s.a.Name))
+	s.c.Join(t, s.a.Seed(), "--site", "", "--with", s.a.Name, "--invite", invite)
+	if !slices.Equal(s.a.Joined.Blocks, s.c.Joined.Blocks) {
+		t.Fatalf("blocks %v and %v", s.a.Joined.Blocks, s.c.Joined.Blocks)
+	}
+	gateway(s.c)
+	s.c.Up(t)
+
+	s.here, s.far, s.farther = s.a.Host(t, 0), s.b.Host(t, 0), s.b.Host(t, 1)
+	s.beside = netns.End{NS: s.c.LAN.Hosts[0], Addr: s.a.Addr4(t, 1)}
+	createVN(t, f, "blue", s.here.Addr.String(), s.beside.Addr.String(), s.far.Addr.String(), s.farther.Addr.String(), s.a.Addr6(t, 0).String(), s.a.Addr6(t, 1).String(), s.b.Addr6(t, 0).String())
+	s.b.SetUpHost(t, 0, s.far.Addr)
+	s.b.SetUpHost(t, 0, s.b.Addr6(t, 0))
+	s.b.SetUpHost(t, 1, s.farther.Addr)
+	for i, host := range []*netnstest.Namespace{s.here.NS, s.beside.NS} {
+		for addr, gw := range map[string]string{s.a.Addr4(t, i).String(): gateway4, s.a.Addr6(t, i).String(): gateway6} {
+			script := s.a.Vine(t, "host", "setup", addr, "--gateway", gw)
+			host.MustExec(t, "sh", "-e", "-c", script)
+		}
+		netns.AwaitPing(t, host, s.far.Addr, 30*time.Second)
+		netns.AwaitPing(t, host, s.b.Addr6(t, 0), 30*time.Second)
+	}
+	return s
+}
+
+type gatewayStatus struct {
+	Gateways []struct {
+		Held  bool
+		Hears []string
+	}
+}
+
+// lease returns whether a VR holds the lease, and whom it hears.
+func lease(t *testing.T, s *netns.Site) (held bool, hears []string) {
+	t.Helper()
+	g := netns.VineJSON[gatewayStatus](t, s, "status").Gateways
+	if len(g) != 1 {
+		t.Fatalf("%s: gateways %+v", s.Name, g)
+	}
+	return g[0].Held, g[0].Hears
+}
+
+// mac returns the Ethernet address of a VR on the LAN.
+func mac(t *testing.T, s *netns.Site) string {
+	t.Helper()
+	words := strings.Fields(s.MustExec(t, "ip", "-o", "link", "show", "lan0"))
+	return words[slices.Index(words, "link/ether")+1]
+}
+
+// awaitTakeover waits until a host has heard that the gateway, of both families, is at another Ethernet address.
+func awaitTakeover(t *testing.T, host *netnstest.Namespace, at string) time.Duration {
+	t.Helper()
+	return netns.Await(t, "the gateway is at "+at, 5*time.Second, func() bool {
+		return strings.Contains(host.MustExec(t, "ip", "neigh", "show", gateway4), at) &&
+			strings.Contains(host.MustExec(t, "ip", "-6", "neigh", "show", gateway6), at)
+	})
+}
+
+// TestSharedGateway: two VRs on one LAN serve one block and share a gateway address. The one that holds it is killed: the hosts
+// have the other one within a second, and flows go on within three. It comes back, and the other one is killed. Then the LAN is
+// split, with both alive, and heals.
+func TestSharedGateway(t *testing.T) {
+	waits(t)
+	s := newShared(t)
+	macA, macC := mac(t, s.a), mac(t, s.c)
+	netns.Await(t, "they hear each other", 5*time.Second, func() bool {
+		held, hears := lease(t, s.c)
+		return !held && slices.Equal(hears, []string{s.a.Name})
+	})
+	if held, _ := lease(t, s.a); !held {
+		t.Fatal("the first VR does not hold the lease")
+	}
+	for _, host := range []*netnstest.Namespace{s.here.NS, s.beside.NS} {
+		for _, gw := range []string{gateway4, gateway6} {
+			if out, err := host.Exec(t, "ping", "-n", "-c", "1", "-W", "1", gw); err != nil {
+				t.Errorf("the gateway does not answer ping: %s", out)
+			}
+		}
+	}
+
+	tcp := netns.StartTCP(t, s.far, s.here, 14*time.Second, "-P", "4", "-b", "5M")
+	one, two := netns.StartFlow(t, s.here, s.far, 200), netns.StartFlow(t, s.beside, s.farther, 200)
+	netns.Pause(time.Second)
+	kill := func(victim *netns.Site, other *netns.Site, at string) {
+		t.Helper()
+		start := time.Now()
+		victim.Kill()
+		took := max(awaitTakeover(t, s.here.NS, at), awaitTakeover(t, s.beside.NS, at))
+		netns.Pause(3*time.Second - time.Since(start))
+		end := time.Now()
+		var gap time.Duration
+		for _, d := range []*netns.Direction{one.There, one.Back, two.There, two.Back} {
+			gap = max(gap, d.Between(start, end).Gap)
+		}
+		t.Logf("NUMBER VR that holds the lease killed: the hosts have the other one after %.2f s, longest gap of four one-way flows %.2f s", took.Seconds(), gap.Seconds())
+		if took > time.Second || gap > 2500*time.Millisecond {
+			t.Errorf("%s killed: takeover after %v, gap %v", victim.Name, took, gap)
+		}
+		victim.Up(t)
+		netns.Await(t, "it is heard", 5*time.Second, func() bool {
+			held, hears := lease(t, victim)
+			return !held && slices.Equal(hears, []string{other.Name})
+		})
+	}
+	kill(s.a, s.c, macC)
+	if held, _ := lease(t, s.c); !held {
+		t.Error("the VR that came back has taken the lease")
+	}
+	kill(s.c, s.a, macA)
+	one.Stop()
+	two.Stop()
+	r := tcp.Report(t, 10*time.Second)
+	t.Logf("NUMBER TCP meanwhile: %v", r)
+	if !r.Survived || r.Stall > 3*time.Second {
+		t.Error("TCP did not live through it")
+	}
+}
