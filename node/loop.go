@@ -57,6 +57,7 @@ type loop struct {
 	streaming *streaming
 	drains    bool // `vine drain`: no new clients, and those that are here are asked to leave
 	emptying  emptying
+	apart     *apart
 	record    record
 	settings  Settings
 }
@@ -122,6 +123,7 @@ const (
 	choreLocal                  // look at the addresses of this machine
 	choreHosts                  // answer what hosts ask for
 	choreMembers                // dial the VRs of delivery sets
+	choreApart                  // look whether our LAN is split
 	choreEnd
 )
 
@@ -132,6 +134,7 @@ func newLoop(n *Node, now time.Time, store *tables.Store) (*loop, error) {
 		observed: map[tables.RouterID]netip.AddrPort{}, settings: n.options.Settings,
 	}
 	l.hops = map[uint32]hop{}
+	l.apart = &apart{l: l, peers: map[tables.RouterID]time.Time{}}
 	l.self = newSelfhood(l)
 	l.streaming = newStreaming(l)
 	l.queues = newQueues(l)
@@ -278,7 +281,7 @@ func (l *loop) due(now time.Time, c chore, wait time.Duration) {
 
 // start makes everything due that a VR does once it runs.
 func (l *loop) start(now time.Time) {
-	for _, c := range []chore{choreRecord, choreAuthority, choreRejoin, choreExpire, choreForget, choreQueues, choreLocal, choreMembers} {
+	for _, c := range []chore{choreRecord, choreAuthority, choreRejoin, choreExpire, choreForget, choreQueues, choreLocal, choreMembers, choreApart} {
 		l.due(now, c, 0)
 	}
 	l.gossip.start(now)
@@ -313,6 +316,10 @@ func (l *loop) chore(now time.Time, c chore) {
 	case choreMembers:
 		l.dialMembers(now)
 		l.due(now, choreMembers, membersEvery)
+	case choreApart:
+		l.apart.look(now)
+		l.apart.expire(now)
+		l.due(now, choreApart, apartEvery)
 	case choreQueues:
 		l.queues.advance(now)
 		l.due(now, choreQueues, electEvery)

@@ -27,6 +27,19 @@ func (l *loop) shared(f func(vn tables.VNID, routers []tables.RouterID)) {
 	}
 }
 
+// sharers returns the routers of all such sets; nil: there are none.
+func (l *loop) sharers() (list map[tables.RouterID]struct{}) {
+	l.shared(func(_ tables.VNID, routers []tables.RouterID) {
+		if list == nil {
+			list = map[tables.RouterID]struct{}{}
+		}
+		for _, id := range routers {
+			list[id] = struct{}{}
+		}
+	})
+	return list
+}
+
 // ready reports whether packets of the VN can go to a router now, and are likely to arrive.
 func (l *loop) ready(vn tables.VNID, id tables.RouterID) bool {
 	p := l.peers[id]

@@ -55,6 +55,9 @@ type Options struct {
 	Attachments []Attachment // none: a VR without hosts, which still gossips and admits
 	// Shared are gateway addresses that this machine may have for a while: they are no addresses of this VR.
 	Shared []netip.Addr
+	// Hears returns the VRs that share our blocks and are heard on the LAN; nil: we do not listen. It may be called from any
+	// goroutine.
+	Hears func() []tables.RouterID
 	// Gateways says how it stands with them; nil: there are none. It may be called from any goroutine.
 	Gateways    func() []control.Gateway
 	Settings    Settings
@@ -155,7 +158,8 @@ type Node struct {
 	// waiting carries packets that have no channel yet; a full queue drops them, counted.
 	waiting chan waitingPacket
 	// done is closed when the control loop has ended.
-	done chan struct{}
+	done    chan struct{}
+	senders senders
 	// arrived judges a packet that a router sent: forward.Arrived. Only tests put in another, to
 	// show what would come through without it.
 	arrived func(s *forward.Snapshot, from tables.RouterID, vn tables.VNID, b []byte) (attachment int, drop forward.Drop)

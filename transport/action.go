@@ -179,7 +179,7 @@ type Relays struct {
 }
 
 // Asked says that an enrolled peer sent a frame that is not about the link itself: attach, attached, poll,
-// dial back, dial for, dialled. Body lengths are not checked yet.
+// dial back, dial for, dialled, apart. Body lengths are not checked yet.
 type Asked struct {
 	Router tables.RouterID
 	From   netip.AddrPort

@@ -68,6 +68,18 @@ func own(c config.Config, a config.Attachment, on bool) error {
 	return hostnet.Own(device, a.Gateway, on)
 }
 
+// heardEverywhere returns the VRs that are heard on every LAN that has a shared gateway.
+func heardEverywhere(gateways []*gateway.Gateway) (list []tables.RouterID) {
+	for i, g := range gateways {
+		hears := g.State().Hears
+		if i == 0 {
+			list = slices.Clone(hears)
+		}
+		list = slices.DeleteFunc(list, func(id tables.RouterID) bool { return !slices.Contains(hears, id) })
+	}
+	return list
+}
+
 // describeGateways says how it stands with the shared addresses.
 func describeGateways(n *node.Node, gateways []*gateway.Gateway) []control.Gateway {
 	list := []control.Gateway{}

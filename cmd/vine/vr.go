@@ -20,6 +20,7 @@ import (
 	"github.com/vine-mesh/vine/node/gateway"
 	"github.com/vine-mesh/vine/node/hostpage"
 	"github.com/vine-mesh/vine/node/state"
+	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/secure/gcm"
 	"github.com/vine-mesh/vine/transport/underlay"
 )
@@ -132,6 +133,7 @@ func newVR(p vrPlan) (made *vr, err error) {
 	}
 	if len(o.Shared) > 0 {
 		o.Gateways = func() []control.Gateway { return describeGateways(made.Node, gateways) }
+		o.Hears = func() []tables.RouterID { return heardEverywhere(gateways) }
 	}
 	if o.Control, err = control.Listen(c.Control); err != nil {
 		return nil, err

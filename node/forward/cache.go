@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+
+	"github.com/vine-mesh/vine/tables"
 )
 
 // cacheBits: 128 places of two pairs are more than the flows that a lane has at work at once, and 20 KiB, which leaves room
@@ -20,6 +22,10 @@ type Cache struct {
 	of    *Snapshot
 	pairs [1 << cacheBits][2]pair
 	flows *flows // nil: none was needed yet
+
+	// Prefer, if it is not nil, names the router of a delivery set that a packet for it should go to, before any draw; zero: none.
+	// It must not allocate, nor keep b.
+	Prefer func(vn tables.VNID, b []byte) tables.RouterID
 }
 
 // A pair is what is known of packets from one host to another.

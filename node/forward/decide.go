@@ -95,7 +95,7 @@ func decide(s *Snapshot, c *Cache, attachment int, b []byte, longest int) Decisi
 	d.To, d.PathMTU = set.routers[0], found.pathMTU
 	if len(set.routers) > 1 {
 		if flow := flowOf(n.id, &p, b); c != nil {
-			d.To = c.member(s, n.id, set, flow)
+			d.To = c.member(s, n.id, set, flow, b)
 		} else {
 			d.To = s.choose(n.id, set, flow)
 		}

@@ -95,7 +95,12 @@ type flow struct {
 }
 
 // member is choose with a memory.
-func (c *Cache) member(s *Snapshot, vn tables.VNID, set *delivery, id uint64) tables.RouterID {
+func (c *Cache) member(s *Snapshot, vn tables.VNID, set *delivery, id uint64, b []byte) tables.RouterID {
+	if c.Prefer != nil {
+		if to := c.Prefer(vn, b); slices.Contains(set.routers, to) && !s.avoids(vn, to) {
+			return to
+		}
+	}
 	if c.flows == nil {
 		c.flows = new(flows)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -101,6 +102,15 @@ func awaitTakeover(t *testing.T, host *netnstest.Namespace, at string) time.Dura
 	})
 }
 
+// stop ends flows, all at once: what was lost of them is waited for.
+func stop(flows ...*netns.Flow) {
+	var all sync.WaitGroup
+	for _, f := range flows {
+		all.Go(f.Stop)
+	}
+	all.Wait()
+}
+
 // TestSharedGateway: two VRs on one LAN serve one block and share a gateway address. The one that holds it is killed: the hosts
 // have the other one within a second, and flows go on within three. It comes back, and the other one is killed. Then the LAN is
 // split, with both alive, and heals.
@@ -123,7 +133,7 @@ func TestSharedGateway(t *testing.T) {
 		}
 	}
 
-	tcp := netns.StartTCP(t, s.far, s.here, 14*time.Second, "-P", "4", "-b", "5M")
+	tcp := netns.StartTCP(t, s.far, s.here, 11*time.Second, "-P", "4", "-b", "5M")
 	one, two := netns.StartFlow(t, s.here, s.far, 200), netns.StartFlow(t, s.beside, s.farther, 200)
 	netns.Pause(time.Second)
 	kill := func(victim *netns.Site, other *netns.Site, at string) {
@@ -152,11 +162,52 @@ func TestSharedGateway(t *testing.T) {
 		t.Error("the VR that came back has taken the lease")
 	}
 	kill(s.c, s.a, macA)
-	one.Stop()
-	two.Stop()
+	stop(one, two)
 	r := tcp.Report(t, 10*time.Second)
 	t.Logf("NUMBER TCP meanwhile: %v", r)
 	if !r.Survived || r.Stall > 3*time.Second {
 		t.Error("TCP did not live through it")
+	}
+
+	one, two = netns.StartFlow(t, s.here, s.far, 200), netns.StartFlow(t, s.beside, s.farther, 200)
+	flows := []*netns.Direction{one.There, one.Back, two.There, two.Back}
+	holders := func() (n int) {
+		for _, x := range []*netns.Site{s.a, s.c} {
+			if held, _ := lease(t, x); held {
+				n++
+			}
+		}
+		return n
+	}
+	netns.Pause(time.Second)
+	split := time.Now()
+	s.a.Run(t, "ip link set cross down")
+	took := netns.Await(t, "both hold the lease", 3*time.Second, func() bool { return holders() == 2 })
+	awaitTakeover(t, s.here.NS, macA)
+	awaitTakeover(t, s.beside.NS, macC)
+	netns.Pause(5*time.Second - time.Since(split))
+	settled := time.Now()
+	netns.Pause(2 * time.Second)
+	healing := time.Now()
+	s.a.Run(t, "ip link set cross up")
+	healed := netns.Await(t, "one holds the lease", 3*time.Second, func() bool { return holders() == 1 })
+	awaitTakeover(t, s.here.NS, macA)
+	awaitTakeover(t, s.beside.NS, macA)
+	netns.Pause(2*time.Second - time.Since(healing))
+	stop(one, two)
+	var gap time.Duration
+	lost := [2]int{}
+	for _, d := range flows {
+		gap = max(gap, d.Between(split, settled).Gap)
+		lost[0] += d.Between(settled, healing).Lost
+		lost[1] += d.Between(healing, healing.Add(1500*time.Millisecond)).Lost
+	}
+	t.Logf("NUMBER LAN split: both hold the lease after %.2f s, longest gap %.2f s, then %d packets of 1,600 lost; healed: one holds it after %.2f s, %d of 1,200 lost",
+		took.Seconds(), gap.Seconds(), lost[0], healed.Seconds(), lost[1])
+	if took > 1200*time.Millisecond || gap > 4500*time.Millisecond || lost[0] > 0 {
+		t.Error("hosts of both sides of a LAN that is split are not served")
+	}
+	if healed > 1200*time.Millisecond || lost[1] > 60 {
+		t.Error("the LAN did not heal")
 	}
 }

@@ -1,0 +1,156 @@
+package node
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/vine-mesh/vine/node/forward"
+	"github.com/vine-mesh/vine/tables"
+	"github.com/vine-mesh/vine/transport/frame"
+)
+
+// A LAN with two VRs may be split, with both alive: each answers for the gateway in its half, and reaches no host in the other.
+// They tell the VRs that they have links with. Those send what goes to a host of such a site to the VR that the host's own packets
+// came from last, and not where the draw among flows says.
+
+const (
+	// apartEvery is how often a VR looks whether its LAN is split, and says so again while it is.
+	apartEvery = time.Second
+	// apartLooks is how many looks in a row must say so: a VR that starts has its link before it speaks on the LAN.
+	apartLooks = 3
+	// apartLasts is how long the word of a peer counts: four are lost before that.
+	apartLasts = 4500 * time.Millisecond
+)
+
+// An apart is what this VR says and hears of split LANs. The control loop owns it.
+type apart struct {
+	l     *loop
+	looks int                           // in a row that found the LAN split
+	told  bool                          // that it is
+	peers map[tables.RouterID]time.Time // until when their word counts
+}
+
+// look asks whether a VR that shares our blocks is alive, by its link, and not heard on the LAN.
+func (a *apart) look(now time.Time) {
+	l := a.l
+	if l.n.options.Hears == nil {
+		return
+	}
+	hears, split := l.n.options.Hears(), false
+	for _, id := range l.store.Snapshot().Sharers(l.n.self.Router) {
+		p := l.peers[id]
+		if id != l.n.self.Router && p != nil && p.endpoint.IsValid() && !p.silent && !slices.Contains(hears, id) {
+			split = true
+		}
+	}
+	if a.looks++; !split {
+		a.looks = 0
+	}
+	is := a.looks >= apartLooks
+	if is != a.told {
+		l.n.log.Warn("LAN split: another VR of this site is alive, and not heard on the LAN", "split", is)
+	}
+	if is || a.told {
+		text := frame.Apart{Apart: is}.Append(nil)
+		for _, id := range l.links.Established() {
+			l.do(now, l.links.Reply(now, id, text))
+		}
+	}
+	a.told = is
+}
+
+// heard takes the word of a peer.
+func (a *apart) heard(now time.Time, id tables.RouterID, is bool) {
+	_, was := a.peers[id]
+	if !is {
+		delete(a.peers, id)
+	} else if was || a.l.sharesSet(id) {
+		a.peers[id] = now.Add(apartLasts)
+	}
+	if _, now := a.peers[id]; now != was {
+		a.l.publishPeers()
+	}
+}
+
+// expire forgets what was said too long ago.
+func (a *apart) expire(now time.Time) {
+	for id, until := range a.peers {
+		if !now.Before(until) {
+			a.heard(now, id, false)
+		}
+	}
+}
+
+// list returns the peers whose LAN is split, as it is now; nil: none.
+func (a *apart) list() map[tables.RouterID]struct{} {
+	if len(a.peers) == 0 {
+		return nil
+	}
+	list := map[tables.RouterID]struct{}{}
+	for id := range a.peers {
+		list[id] = struct{}{}
+	}
+	return list
+}
+
+// senders remembers by way of which router a host's packets came last, of sites with several VRs. Receive lanes write it, send
+// lanes read it. Each place has the upper half of a host's number and a router ID; what one host displaces of another costs that
+// one the draw among flows.
+type senders [1 << senderBits]atomic.Uint64
+
+const senderBits = 12 // 32 KiB
+
+// number mixes a VN and the address of a host, source or destination of the packet b.
+func number(vn tables.VNID, b []byte, source bool) uint64 {
+	h := uint64(vn) * 0x9e3779b97f4a7c15
+	add := func(word uint64) { h = (h ^ word) * 0xbf58476d1ce4e5b9; h ^= h >> 29 }
+	switch {
+	case len(b) >= 20 && b[0]>>4 == 4 && source:
+		add(uint64(binary.BigEndian.Uint32(b[12:])))
+	case len(b) >= 20 && b[0]>>4 == 4:
+		add(uint64(binary.BigEndian.Uint32(b[16:])))
+	case len(b) >= 40 && source:
+		add(binary.BigEndian.Uint64(b[8:]))
+		add(binary.BigEndian.Uint64(b[16:]))
+	case len(b) >= 40:
+		add(binary.BigEndian.Uint64(b[24:]))
+		add(binary.BigEndian.Uint64(b[32:]))
+	}
+	return h
+}
+
+// note takes note that the source of a packet sends by way of a router.
+func (s *senders) note(vn tables.VNID, router tables.RouterID, b []byte) {
+	h := number(vn, b, true)
+	at, value := &s[h>>(64-senderBits)], h&0xffffffff<<32|uint64(router)
+	if at.Load() != value {
+		at.Store(value)
+	}
+}
+
+// of returns by way of which router the destination of a packet sends; zero: that is not known.
+func (s *senders) of(vn tables.VNID, b []byte) tables.RouterID {
+	h := number(vn, b, false)
+	value := s[h>>(64-senderBits)].Load()
+	if value>>32 != h&0xffffffff {
+		return 0
+	}
+	return tables.RouterID(value)
+}
+
+// prefers has a lane's flows to sites with a split LAN go where their hosts are.
+func (n *Node) prefers(snap *snapshot, c *forward.Cache) {
+	if len(snap.apart) == 0 {
+		c.Prefer = nil
+		return
+	}
+	c.Prefer = func(vn tables.VNID, b []byte) tables.RouterID {
+		id := n.senders.of(vn, b)
+		if _, split := snap.apart[id]; !split {
+			return 0
+		}
+		return id
+	}
+}
