@@ -41,9 +41,11 @@ func (a *apart) look(now time.Time) {
 	hears, split := l.n.options.Hears(), false
 	for _, id := range l.store.Snapshot().Sharers(l.n.self.Router) {
 		p := l.peers[id]
-		if id != l.n.self.Router && p != nil && p.endpoint.IsValid() && !p.silent && !slices.Contains(hears, id) {
-			split = true
+		if id == l.n.self.Router || p == nil || !p.endpoint.IsValid() || p.silent || slices.Contains(hears, id) {
+			continue
 		}
+		split = true
+		l.do(now, l.links.Tell(now, id, frame.Apart{Apart: a.told}.Append(nil))) // if it is dead we know within a second
 	}
 	if a.looks++; !split {
 		a.looks = 0
