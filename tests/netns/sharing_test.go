@@ -60,7 +60,10 @@ func newShared(t *testing.T) *shared {
 	s.b.SetUpHost(t, 1, s.farther.Addr)
 	for i, host := range []*netnstest.Namespace{s.here.NS, s.beside.NS} {
 		for addr, gw := range map[string]string{s.a.Addr4(t, i).String(): gateway4, s.a.Addr6(t, i).String(): gateway6} {
-			script := s.a.Vine(t, "host", "setup", addr, "--gateway", gw)
+			script := s.a.Vine(t, "host", "setup", addr)
+			if !strings.Contains(script, " via "+gw+" ") {
+				t.Fatalf("the script does not name the shared gateway:\n%s", script)
+			}
 			host.MustExec(t, "sh", "-e", "-c", script)
 		}
 		netns.AwaitPing(t, host, s.far.Addr, 30*time.Second)
@@ -130,6 +133,9 @@ func TestSharedGateway(t *testing.T) {
 			if out, err := host.Exec(t, "ping", "-n", "-c", "1", "-W", "1", gw); err != nil {
 				t.Errorf("the gateway does not answer ping: %s", out)
 			}
+		}
+		if out, err := host.Exec(t, "curl", "-sS", "--max-time", "5", "http://"+gateway4+"/"); err != nil || !strings.Contains(out, s.a.Name) {
+			t.Errorf("the page for hosts at the gateway: %v\n%s", err, out)
 		}
 	}
 
