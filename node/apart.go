@@ -26,10 +26,11 @@ const (
 
 // An apart is what this VR says and hears of split LANs. The control loop owns it.
 type apart struct {
-	l     *loop
-	looks int                           // in a row that found the LAN split
-	told  bool                          // that it is
-	peers map[tables.RouterID]time.Time // until when their word counts
+	l      *loop
+	looks  int                           // in a row that found the LAN split
+	told   bool                          // that it is
+	pinned []tables.RouterID             // sharers with whom a link is kept
+	peers  map[tables.RouterID]time.Time // until when their word counts
 }
 
 // look asks whether a VR that shares our blocks is alive, by its link, and not heard on the LAN.
@@ -39,9 +40,11 @@ func (a *apart) look(now time.Time) {
 		return
 	}
 	hears, split := l.n.options.Hears(), false
-	for _, id := range l.store.Snapshot().Sharers(l.n.self.Router) {
+	sharers := slices.DeleteFunc(l.store.Snapshot().Sharers(l.n.self.Router), func(id tables.RouterID) bool { return id == l.n.self.Router })
+	a.keepLinks(now, sharers)
+	for _, id := range sharers {
 		p := l.peers[id]
-		if id == l.n.self.Router || p == nil || !p.endpoint.IsValid() || p.silent || slices.Contains(hears, id) {
+		if p == nil || !p.endpoint.IsValid() || p.silent || slices.Contains(hears, id) {
 			continue
 		}
 		split = true
@@ -61,6 +64,20 @@ func (a *apart) look(now time.Time) {
 		}
 	}
 	a.told = is
+}
+
+// keepLinks keeps links with the VRs that share our blocks, with nothing to carry: how else would we know that they live.
+func (a *apart) keepLinks(now time.Time, sharers []tables.RouterID) {
+	l := a.l
+	for _, id := range a.pinned {
+		if !slices.Contains(sharers, id) {
+			l.do(now, l.links.Pin(now, id, false))
+		}
+	}
+	for _, id := range sharers { // again and again: others pin and unpin too
+		l.do(now, l.links.Pin(now, id, true))
+	}
+	a.pinned = sharers
 }
 
 // heard takes the word of a peer.

@@ -3,11 +3,13 @@ package nodetest_test
 import (
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/vine-mesh/vine/node/nodetest"
 	"github.com/vine-mesh/vine/policy"
+	"github.com/vine-mesh/vine/tables"
 )
 
 const flowEvery = 20 * time.Millisecond
@@ -177,3 +179,69 @@ func TestSharedBlockCutOff(t *testing.T) {
 
 // membersBack is how long it may take until a VR that did not dial us is in use again.
 const membersBack = 25 * time.Second
+
+// TestSharedBlockSplitLAN: the LAN of the two VRs is split, with both alive. Each host is behind one of them; what goes to it goes
+// there within a few seconds, though its flow was drawn to the other one. When the LAN is whole again flows are drawn as before.
+func TestSharedBlockSplitLAN(t *testing.T) {
+	inWorld(t, 343, func(t *testing.T, w *nodetest.World) {
+		const count = 8
+		p := newPair(t, w, count)
+		var split atomic.Bool
+		listen := func(s, other *nodetest.Site) {
+			s.Hears = func() []tables.RouterID {
+				if split.Load() {
+					return nil
+				}
+				return []tables.RouterID{other.Joined.Router}
+			}
+			s.Stop()
+			s.Start()
+		}
+		listen(p.one, p.two)
+		listen(p.two, p.one)
+		w.Settle(5 * time.Second)
+		halves := []*nodetest.Site{p.one, p.two}
+		var flows, there []*nodetest.Flow
+		for i, f := range p.flows[:count] {
+			there = append(there, f)
+			flows = append(flows, f, w.NewFlow(halves[i%2], f.Dst, p.other, p.src))
+		}
+		w.Run(5*time.Second, flowEvery, flows...)
+		astray := func(since time.Time) (n int) {
+			for i, f := range there {
+				if by := f.By(since); !slices.Equal(by, []string{halves[i%2].Name}) {
+					n++
+				}
+			}
+			return n
+		}
+		whole := time.Now()
+		w.Run(5*time.Second, flowEvery, flows...)
+		if n := astray(whole); n == 0 {
+			t.Fatal("every flow was drawn to the half that its host is in: this test shows nothing")
+		}
+		w.Settle(10 * time.Minute) // the two have nothing to say to each other
+		w.Run(time.Second, flowEvery, flows...)
+		split.Store(true)
+		w.Run(4500*time.Millisecond, flowEvery, flows...)
+		settled := time.Now()
+		w.Run(20*time.Second, flowEvery, flows...)
+		w.Settle(time.Second)
+		if n := astray(settled); n > 0 {
+			t.Errorf("%d of %d hosts got packets by way of the other half", n, count)
+		}
+		split.Store(false)
+		w.Run(3*time.Second, flowEvery, flows...)
+		healed := time.Now()
+		w.Run(5*time.Second, flowEvery, flows...)
+		w.Settle(time.Second)
+		if n := astray(healed); n == 0 {
+			t.Error("the word of a split LAN outlives the split")
+		}
+		for _, f := range flows {
+			if f.Lost(whole) > 0 {
+				t.Errorf("%d packets lost", f.Lost(whole))
+			}
+		}
+	})
+}

@@ -94,10 +94,11 @@ type Site struct {
 	Serve     [][]string // VNs that each attachment serves; nil: one attachment that serves all
 	Joined    node.Joined
 	PathMTU   int
-	Adjust    func(*node.Settings) // changes what the VR is started with; may be nil
-	Closed    bool                 // answers no newcomer
-	Pin       string               // of the federation that it means to join
-	With      *Site                // whose blocks it is to share, as a VR of the same site; nil: nobody's
+	Adjust    func(*node.Settings)     // changes what the VR is started with; may be nil
+	Closed    bool                     // answers no newcomer
+	Pin       string                   // of the federation that it means to join
+	With      *Site                    // whose blocks it is to share, as a VR of the same site; nil: nobody's
+	Hears     func() []tables.RouterID // which VRs that share its blocks it hears on the LAN; nil: it does not listen
 	cancel    context.CancelFunc
 	ended     chan error
 	Log       *slog.Logger
@@ -268,6 +269,7 @@ func (s *Site) Start() {
 		Fresh:    func(netip.Addr) (underlay.Socket, error) { return s.Host.Listen(0) },
 		Settings: node.Settings{Kind: s.Kind, Serve: true, Joinable: !s.Closed, PathMTU: s.PathMTU, AutoAdmit: s.World.AutoAdmit},
 	}
+	o.Hears = s.Hears
 	if s.Adjust != nil {
 		s.Adjust(&o.Settings)
 	}
