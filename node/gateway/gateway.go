@@ -36,6 +36,7 @@ type Config struct {
 // A Gateway is one VR's part in sharing gateway addresses on one LAN. New starts nothing; Run does everything.
 type Gateway struct {
 	Config
+	open  func(iface string, addrs []netip.Addr) (*port, error)
 	state atomic.Pointer[State]
 }
 
@@ -47,7 +48,7 @@ type State struct {
 
 // New returns a Gateway.
 func New(c Config) *Gateway {
-	g := &Gateway{Config: c}
+	g := &Gateway{Config: c, open: openPort}
 	g.state.Store(&State{})
 	return g
 }
@@ -76,7 +77,7 @@ const (
 func (g *Gateway) Run(ctx context.Context) error {
 	failure := ""
 	for run := uint64(0); ; run++ {
-		p, err := openPort(g.Interface, g.Addrs)
+		p, err := g.open(g.Interface, g.Addrs)
 		if err == nil {
 			failure = ""
 			s := &session{

@@ -142,6 +142,11 @@ func AppendAnnouncement(b []byte, mac MAC, addr netip.Addr) []byte {
 	return appendAdvertisement(ether(b, multicastMAC(all), mac, etherIPv6), flagRouter|flagReplace, mac, addr, all)
 }
 
+// AppendAsk appends an ARP request of a machine for an IPv4 address.
+func AppendAsk(b []byte, mac MAC, from, addr netip.Addr) []byte {
+	return pad(appendARP(ether(b, broadcastMAC, mac, etherARP), 1, mac, from, MAC{}, addr), len(b))
+}
+
 // AppendAnswer appends the frame that answers an Ask: the address is at mac.
 func AppendAnswer(b []byte, mac MAC, a Ask) []byte {
 	switch {
