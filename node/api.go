@@ -52,8 +52,12 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 			s.Packets.Drops[d.String()] = count
 		}
 	}
+	clipped := uint64(0)
+	for _, at := range a.n.attachments {
+		clipped += at.clips()
+	}
 	for name, count := range map[string]uint64{
-		"no-link": a.n.waited.Load(), "key-spent": a.n.spent.Load(), "data-not-opened": a.n.junk.Load(),
+		"clipped": clipped, "no-link": a.n.waited.Load(), "key-spent": a.n.spent.Load(), "data-not-opened": a.n.junk.Load(),
 		"gate": a.n.gated.Load(), "control-queue-full": a.n.busy.Load(), "handshake-queue-full": a.n.crowded.Load(), "unknown-index": a.n.unknown.Load(),
 		"gossip-not-opened": a.n.gossiped.Load(), "relay-queue-full": a.n.unqueued.Load(),
 	} {
