@@ -36,7 +36,7 @@ type Config struct {
 // A Gateway is one VR's part in sharing gateway addresses on one LAN. New starts nothing; Run does everything.
 type Gateway struct {
 	Config
-	open  func(iface string, addrs []netip.Addr) (*port, error)
+	open  func(iface string, addrs []netip.Addr) (wire, error)
 	state atomic.Pointer[State]
 }
 
@@ -51,6 +51,16 @@ func New(c Config) *Gateway {
 	g := &Gateway{Config: c, open: openPort}
 	g.state.Store(&State{})
 	return g
+}
+
+// A wire is the LAN as a Gateway sees it: a port, but in tests.
+type wire interface {
+	address() lease.MAC
+	// read gives frames to out until the wire is closed or gone. What out has no room for is lost.
+	read(out chan<- lease.Frame) error
+	// write sends a frame. One that is lost is not missed: all are said again.
+	write(frame []byte)
+	Close() // ends read
 }
 
 // State returns how it stands. It may be called from any goroutine.
@@ -81,7 +91,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		if err == nil {
 			failure = ""
 			s := &session{
-				Gateway: g, port: p, lease: lease.New(time.Now(), g.Group, g.Self, g.Epoch+run), macs: map[tables.RouterID]lease.MAC{},
+				Gateway: g, wire: p, lease: lease.New(time.Now(), g.Group, g.Self, g.Epoch+run), macs: map[tables.RouterID]lease.MAC{},
 				verify: forward.NewTokenBucket(verifyRate, verifyBurst), answer: forward.NewTokenBucket(answerRate, answerBurst),
 			}
 			err = s.run(ctx)
@@ -106,7 +116,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 // A session is the time in which the interface is there.
 type session struct {
 	*Gateway
-	port           *port
+	wire           wire
 	lease          *lease.Lease
 	macs           map[tables.RouterID]lease.MAC // where the other VRs are
 	verify, answer *forward.TokenBucket
@@ -118,7 +128,7 @@ type session struct {
 
 func (s *session) run(ctx context.Context) error {
 	frames, failed := make(chan lease.Frame, framesMax), make(chan error, 1)
-	go func() { failed <- s.port.read(frames) }() // ends when the port is closed
+	go func() { failed <- s.wire.read(frames) }() // ends when the port is closed
 	timer, look := time.NewTimer(0), time.NewTicker(lookEvery)
 	defer timer.Stop()
 	defer look.Stop()
@@ -148,12 +158,12 @@ func (s *session) run(ctx context.Context) error {
 func (s *session) take(now time.Time, f lease.Frame) {
 	switch f := f.(type) {
 	case lease.Ask:
-		if s.lease.Holds() && slices.Contains(s.Addrs, f.Addr) && f.MAC != s.port.mac && s.answer.Take(now) {
-			s.out = lease.AppendAnswer(s.out[:0], s.port.mac, f)
-			s.port.write(s.out)
+		if s.lease.Holds() && slices.Contains(s.Addrs, f.Addr) && f.MAC != s.wire.address() && s.answer.Take(now) {
+			s.out = lease.AppendAnswer(s.out[:0], s.wire.address(), f)
+			s.wire.write(s.out)
 		}
 	case lease.Claim:
-		if s.lease.Holds() && slices.Contains(s.Addrs, f.Addr) && f.MAC != s.port.mac {
+		if s.lease.Holds() && slices.Contains(s.Addrs, f.Addr) && f.MAC != s.wire.address() {
 			s.claimed(now, f)
 		}
 	case lease.Beat:
@@ -209,15 +219,15 @@ func (s *session) do(actions []lease.Action) {
 	for _, a := range actions {
 		switch a := a.(type) {
 		case lease.Say:
-			s.out = lease.AppendBeat(s.out[:0], s.port.mac, a.Message.Append(nil, s.Sign))
-			s.port.write(s.out)
+			s.out = lease.AppendBeat(s.out[:0], s.wire.address(), a.Message.Append(nil, s.Sign))
+			s.wire.write(s.out)
 		case lease.Hold:
 			s.Log.Info("gateway address", "interface", s.Interface, "addresses", s.Addrs, "held", a.On, "reason", a.Reason)
 			s.own(a.On)
 		case lease.Announce:
 			for _, addr := range s.Addrs {
-				s.out = lease.AppendAnnouncement(s.out[:0], s.port.mac, addr)
-				s.port.write(s.out)
+				s.out = lease.AppendAnnouncement(s.out[:0], s.wire.address(), addr)
+				s.wire.write(s.out)
 			}
 		}
 	}

@@ -25,7 +25,7 @@ type port struct {
 const frameMax = 2048
 
 // openPort opens the interface. It belongs to the network namespace of the thread.
-func openPort(name string, addrs []netip.Addr) (*port, error) {
+func openPort(name string, addrs []netip.Addr) (wire, error) {
 	link, err := net.InterfaceByName(name)
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
@@ -119,7 +119,8 @@ func joinGroups(index int, addrs []netip.Addr) *os.File {
 	return os.NewFile(uintptr(fd), "multicast groups")
 }
 
-// read gives frames to out until the port is closed or its interface goes away. What out has no room for is lost.
+func (p *port) address() lease.MAC { return p.mac }
+
 func (p *port) read(out chan<- lease.Frame) error {
 	b := make([]byte, frameMax)
 	for {
@@ -142,10 +143,8 @@ func (p *port) read(out chan<- lease.Frame) error {
 	}
 }
 
-// write sends a frame. One that is lost is not missed: all are said again.
 func (p *port) write(frame []byte) { _, _ = p.file.Write(frame) }
 
-// Close ends read.
 func (p *port) Close() {
 	_ = p.file.Close()
 	if p.groups != nil {

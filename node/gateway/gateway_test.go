@@ -6,13 +6,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/vine-mesh/vine/node/lease"
 	"github.com/vine-mesh/vine/tables"
@@ -26,7 +24,7 @@ var (
 	stranger = lease.MAC{2, 0, 0, 0, 0, 99}
 )
 
-// A lan is Gateways on one LAN, which is socket pairs here.
+// A lan is Gateways on one LAN, which is channels here.
 type lan struct {
 	t    *testing.T
 	mu   sync.Mutex // guards frames
@@ -44,7 +42,8 @@ type station struct {
 	*Gateway
 	lan  *lan
 	mac  lease.MAC
-	near *os.File // the LAN's end
+	in   chan []byte // what the LAN has for it
+	gone chan struct{}
 	mute atomic.Bool
 	owns atomic.Bool
 	stop context.CancelFunc
@@ -59,13 +58,7 @@ func newLAN(t *testing.T, n int) *lan {
 	}
 	for i := range n {
 		id := tables.RouterID(i + 1)
-		s := &station{lan: l, mac: lease.MAC{2, 0, 0, 0, 0, byte(id)}, done: make(chan error, 1)}
-		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.near = os.NewFile(uintptr(pair[0]), "near")
-		far := os.NewFile(uintptr(pair[1]), "far")
+		s := &station{lan: l, mac: lease.MAC{2, 0, 0, 0, 0, byte(id)}, in: make(chan []byte, 4096), gone: make(chan struct{}), done: make(chan error, 1)}
 		s.Gateway = New(Config{
 			Interface: "lan", Addrs: shared, Group: group, Self: id, Epoch: 1 << 32, Log: slog.New(slog.DiscardHandler),
 			Sign: func(m []byte) []byte { return ed25519.Sign(keys[id], m) },
@@ -80,57 +73,69 @@ func newLAN(t *testing.T, n int) *lan {
 			Own: func(on bool) error { s.owns.Store(on); return nil },
 		})
 		opened := false
-		s.open = func(string, []netip.Addr) (*port, error) {
+		s.open = func(string, []netip.Addr) (wire, error) {
 			if opened {
 				return nil, errors.New("gone")
 			}
 			opened = true
-			return &port{mac: s.mac, file: far}, nil
+			return s, nil
 		}
 		l.vrs = append(l.vrs, s)
 	}
 	for _, s := range l.vrs {
-		go s.pass()
 		var ctx context.Context
 		ctx, s.stop = context.WithCancel(context.Background())
 		go func() { s.done <- s.Run(ctx) }()
 	}
-	t.Cleanup(func() {
-		for _, s := range l.vrs {
-			s.stop()
-			if err := <-s.done; err != nil {
-				t.Errorf("%v: %v", s.Self, err)
-			}
-			s.near.Close()
-		}
-	})
 	return l
 }
 
-// pass gives what a station says to all others.
-func (s *station) pass() {
-	b := make([]byte, frameMax)
-	for {
-		n, err := s.near.Read(b)
-		if err != nil {
-			return
+func (l *lan) close() {
+	for _, s := range l.vrs {
+		s.stop()
+		if err := <-s.done; err != nil {
+			l.t.Errorf("%v: %v", s.Self, err)
 		}
-		if s.mute.Load() {
-			continue
-		}
-		f := append([]byte(nil), b[:n]...)
-		s.lan.mu.Lock()
-		s.lan.seen = append(s.lan.seen, sighting{s, time.Now(), f})
-		s.lan.mu.Unlock()
-		s.lan.say(f, s)
 	}
+}
+
+func (s *station) address() lease.MAC { return s.mac }
+
+func (s *station) read(out chan<- lease.Frame) error {
+	for {
+		select {
+		case b := <-s.in:
+			if f := lease.ParseFrame(b); f != nil {
+				select {
+				case out <- f:
+				default:
+				}
+			}
+		case <-s.gone:
+			return errors.New("closed")
+		}
+	}
+}
+
+func (s *station) Close() { close(s.gone) }
+
+// write gives what a station says to all others.
+func (s *station) write(frame []byte) {
+	if s.mute.Load() {
+		return
+	}
+	f := append([]byte(nil), frame...)
+	s.lan.mu.Lock()
+	s.lan.seen = append(s.lan.seen, sighting{s, time.Now(), f})
+	s.lan.mu.Unlock()
+	s.lan.say(f, s)
 }
 
 // say puts a frame on the LAN, for all but one.
 func (l *lan) say(frame []byte, but *station) {
 	for _, s := range l.vrs {
 		if s != but && !s.mute.Load() {
-			_, _ = s.near.Write(frame)
+			s.in <- frame
 		}
 	}
 }
@@ -161,8 +166,11 @@ func (l *lan) await(what string, ok func() bool) time.Duration {
 
 // TestGateways: two VRs and a stranger on a LAN. One holds the lease, and alone answers for the address. It is cut off, while the
 // stranger plays all again that it has said: the other one takes over within a second. The stranger claims the address, asks, and forges, in masses.
-func TestGateways(t *testing.T) {
+func TestGateways(t *testing.T) { synctest.Test(t, testGateways) }
+
+func testGateways(t *testing.T) {
 	l := newLAN(t, 2)
+	defer l.close()
 	a, b := l.vrs[0], l.vrs[1]
 	l.await("one holds it, and both are heard", func() bool {
 		return a.State().Holds && len(a.State().Hears) == 1 && len(b.State().Hears) == 1
@@ -190,7 +198,7 @@ func TestGateways(t *testing.T) {
 		defer close(replaying)
 		for _, f := range said {
 			if f.from == a {
-				_, _ = b.near.Write(f.frame)
+				b.in <- f.frame
 				time.Sleep(10 * time.Millisecond)
 			}
 		}
@@ -202,7 +210,7 @@ func TestGateways(t *testing.T) {
 	}
 	<-replaying
 
-	time.Sleep(1200 * time.Millisecond) // until the announcements are over, but for the last
+	time.Sleep(3200 * time.Millisecond) // until the announcements are over
 	start = time.Now()
 	forged := lease.Message{Group: group, Router: 1, Epoch: 9 << 32, Count: 1, Holds: true, Fit: true, Hears: []lease.Peer{{Router: 2, Epoch: 1 << 32}}}.
 		Append(nil, func([]byte) []byte { return make([]byte, ed25519.SignatureSize) })
