@@ -252,15 +252,14 @@ func TestReplay(t *testing.T) {
 	}
 	l.start(l.vrs[0])
 	l.start(l.vrs[1])
-	l.run(5*time.Second, record)
+	l.run(15*time.Second, record)
 	l.want("both are there", 1)
 	replay := func(what string) {
 		t.Helper()
 		now := l.now
 		l.run(5*time.Second, func() {
-			i := int(l.now.Sub(now) / time.Millisecond)
-			if i < len(said) {
-				l.do(l.vrs[1], l.vrs[1].lease.Heard(l.now, said[i].m))
+			if since := l.now.Sub(now); since%(BeatEvery/2) == 0 {
+				l.do(l.vrs[1], l.vrs[1].lease.Heard(l.now, said[int(since/(BeatEvery/2))].m))
 			}
 			if l.now.Sub(now) > listenFor+BeatEvery {
 				l.want(what, 2)
