@@ -69,6 +69,7 @@ var rooms = map[string]room{
 	"node/hosts":               {pure: true, imports: "tables"},
 	"node/lease":               {pure: true, imports: "tables"},
 	"node/relay":               {pure: true, imports: "tables"},
+	"node/scale":               {pure: true},
 	"node/segment":             {pure: true},
 	"node/state":               {homes: "golang.org/x/sys"},
 	"node/vr":                  {pure: true, imports: "tables"},

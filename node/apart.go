@@ -64,6 +64,7 @@ func (a *apart) look(now time.Time) {
 		}
 	}
 	a.told = is
+	l.n.lanSplit.Store(is)
 }
 
 // keepLinks keeps links with the VRs that share our blocks, with nothing to carry: how else would we know that they live.

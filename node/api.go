@@ -69,6 +69,9 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 	if a.n.options.Gateways != nil {
 		s.Gateways = a.n.options.Gateways()
 	}
+	if a.n.options.Scale != nil {
+		s.Scale = a.n.options.Scale()
+	}
 	s.Streams, s.PortMappings, s.Queues = []string{}, []netip.AddrPort{}, []string{}
 	err := a.n.call(ctx, func(now time.Time, l *loop) {
 		s.Root = hex.EncodeToString(rootOf(l))

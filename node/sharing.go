@@ -49,6 +49,13 @@ func (n *Node) Fit() bool {
 	return false
 }
 
+// LANSplit reports whether another VR that shares blocks with this one is alive, by its link, and not heard on the LAN. It may be
+// called from any goroutine.
+func (n *Node) LANSplit() bool { return n.lanSplit.Load() }
+
+// Load returns how many packets this VR has sent to other VRs and got from them since it was started.
+func (n *Node) Load() uint64 { return n.sent() + n.received() }
+
 // keepsHosts returns why addresses of the blocks are not given here: of the VRs that share them one keeps the list of hosts, the
 // one that was enrolled first, so that none is given twice.
 func (n *Node) keepsHosts() error {

@@ -36,6 +36,7 @@ type vr struct {
 	mapping  func(ctx context.Context) error // nil: the gateway is not asked
 	page     func(ctx context.Context) error // for hosts; nil: there is none
 	gateways []*gateway.Gateway              // shared with other VRs of the site
+	scale    func(ctx context.Context) error // nil: nothing watches the load
 }
 
 // A vrPlan says how to make a vr.
@@ -128,11 +129,16 @@ func newVR(p vrPlan) (made *vr, err error) {
 		o.Delivers = m.delivers
 	}
 	var gateways []*gateway.Gateway
+	var scaler *scaler // nil: nothing watches the load
 	for _, a := range c.Attachments {
 		o.Shared = append(o.Shared, a.Gateway...)
 	}
 	if len(o.Shared) > 0 {
 		o.Gateways = func() []control.Gateway { return describeGateways(made.Node, gateways) }
+		if len(c.Scale.Command) > 0 {
+			scaler = newScaler(c, p.Log)
+			o.Scale = scaler.state
+		}
 		o.Hears = func() []tables.RouterID { return heardEverywhere(gateways) }
 	}
 	if o.Control, err = control.Listen(c.Control); err != nil {
@@ -165,6 +171,10 @@ func newVR(p vrPlan) (made *vr, err error) {
 			return nil, err
 		}
 		made.gateways = gateways
+		if scaler != nil {
+			scaler.node, scaler.gateways = n, gateways
+			made.scale = scaler.run
+		}
 	}
 	if o.Remote != nil {
 		made.API = fmt.Sprintf("https://%s#%s", o.Remote.Addr(), n.Identity().Fingerprint())
@@ -216,6 +226,9 @@ func (v *vr) run(ctx context.Context) error {
 	}
 	if v.page != nil {
 		beside = append(beside, v.page)
+	}
+	if v.scale != nil {
+		beside = append(beside, v.scale)
 	}
 	for _, g := range v.gateways {
 		beside = append(beside, g.Run)

@@ -50,6 +50,8 @@ type Config struct {
 	MTU         int // bytes
 	Attachments []Attachment
 
+	Scale Scale
+
 	HostPage netip.AddrPort // port 0: off; without an address: every one of the LAN interfaces
 
 	RPC      netip.AddrPort // invalid: off
@@ -59,6 +61,17 @@ type Config struct {
 
 	LogLevel slog.Level
 	LogJSON  bool
+}
+
+// A Scale says when VRs of the site are started and stopped, and how.
+type Scale struct {
+	Command     []string // program and arguments; empty: nothing watches
+	Measure     string   // "cpu" or "packets"
+	High, Low   float64
+	GrowAfter   time.Duration
+	ShrinkAfter time.Duration
+	Rest        time.Duration
+	Least, Most int
 }
 
 // A StreamListen is where stream connections are taken.
@@ -125,6 +138,7 @@ func xdg(env, fallback string) string {
 const (
 	lanesMax    = 16 // frame.LanesMax
 	gatewaysMax = 8  // each is announced by itself
+	sharersMax  = 16 // tables.SharersMax
 )
 
 var nameRE = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
@@ -202,6 +216,7 @@ func (raw *rawFile) check(where func(key string) string) (Config, error) {
 		}
 	}
 	c.Attachments = raw.attachments(bad)
+	raw.scale(&c, bad)
 	if c.HostPage, err = parseHostPage(raw.HostPage.Listen); err != nil {
 		bad("host_page.listen", "%v", err)
 	}
@@ -270,6 +285,44 @@ func (raw *rawFile) reach(c *Config, bad func(key, format string, args ...any)) 
 	if c.QueueInterval, err = time.ParseDuration(raw.Queue.Interval); err != nil || c.QueueInterval < 50*time.Millisecond || c.QueueInterval > time.Second {
 		bad("queue.interval", "%q is not between 50ms and 1s", raw.Queue.Interval)
 	}
+}
+
+// scale checks when VRs of the site are started and stopped.
+func (raw *rawFile) scale(c *Config, bad func(key, format string, args ...any)) {
+	r := raw.Scale
+	s := Scale{Command: r.Command, Measure: r.Measure, High: float64(r.High), Low: float64(r.Low), Least: r.Least, Most: r.Most}
+	if r.Measure != "cpu" && r.Measure != "packets" {
+		bad("scale.measure", "%q is not one of cpu, packets", r.Measure)
+	}
+	if r.High < 1 || r.Measure == "cpu" && r.High > 100 {
+		bad("scale.high", "%d is not a load: 1 to 100 percent, or packets a second", r.High)
+	}
+	if r.Low < 1 || r.Low > r.High/2 {
+		bad("scale.low", "%d is not between 1 and half of scale.high, %d: with one VR fewer the others would be above that soon", r.Low, r.High/2)
+	}
+	for _, d := range []struct {
+		key, text string
+		to        *time.Duration
+	}{{"scale.grow_after", r.GrowAfter, &s.GrowAfter}, {"scale.shrink_after", r.ShrinkAfter, &s.ShrinkAfter}, {"scale.rest", r.Rest, &s.Rest}} {
+		var err error
+		if *d.to, err = time.ParseDuration(d.text); err != nil || *d.to < time.Second || *d.to > 24*time.Hour {
+			bad(d.key, "%q is not between 1s and 24h", d.text)
+		}
+	}
+	if r.Least < 1 || r.Least > sharersMax {
+		bad("scale.least", "%d is not between 1 and %d", r.Least, sharersMax)
+	}
+	if r.Most < r.Least || r.Most > sharersMax {
+		bad("scale.most", "%d is not between scale.least and %d", r.Most, sharersMax)
+	}
+	shares := false
+	for _, a := range c.Attachments {
+		shares = shares || len(a.Gateway) > 0
+	}
+	if len(r.Command) > 0 && (r.Command[0] == "" || !shares) {
+		bad("scale.command", "it needs a program, and an attachment with a gateway that VRs share: the VR that answers for it decides")
+	}
+	c.Scale = s
 }
 
 // ParseRate reads a rate in bits per second, such as 500kbit, 100Mbit or 1Gbit; "" is 0.

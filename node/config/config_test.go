@@ -54,6 +54,8 @@ func TestWrongFileNamesLineAndNearestKey(t *testing.T) {
 		{"device name", "[capture]\ndevice = \"a-name-that-is-too-long\"\n", []string{"line 2", "15"}},
 		{"gateway", "[[attachment]]\ninterface = \"eth1\"\ngateway = [\"192.168.1.254/24\"]\n", []string{"192.168.1.254/24", "fd00::fe"}},
 		{"link-local gateway", "[[attachment]]\ninterface = \"eth1\"\ngateway = [\"fe80::1\"]\n", []string{"fe80::1"}},
+		{"scale without a gateway", "[scale]\ncommand = [\"x\"]\n", []string{"line 2", "gateway"}},
+		{"marks of scale", "[scale]\nhigh = 101\nlow = 60\nrest = \"x\"\nmost = 17\nmeasure = \"x\"\n", []string{"line 3", "half of scale.high", "line 4", "line 5", "line 6"}},
 		{"gateway twice", "[[attachment]]\ninterface = \"eth1\"\ngateway = [\"10.0.0.1\"]\n[[attachment]]\ninterface = \"eth2\"\ngateway = [\"10.0.0.1\"]\n", []string{"10.0.0.1 stands twice"}},
 		{"subnet of a LAN", "[[attachment]]\ninterface = \"eth1\"\nsubnets = [\"192.168.1.1/24\"]\n", []string{"192.168.1.0/24"}},
 		{"page for hosts", "[host_page]\nlisten = \"80\"\n", []string{"line 2", ":PORT"}},

@@ -122,6 +122,7 @@ type Status struct {
 	Root          string           `json:"root"`        // fingerprint of the set of documents
 	TrustStale    bool             `json:"trust_stale"` // no current head: nobody new is trusted
 	Gateways      []Gateway        `json:"gateways"`    // addresses that VRs of the site share
+	Scale         *Scale           `json:"scale"`       // null: nothing watches the load
 	Problems      []string         `json:"problems"`    // what an operator should look at
 	Packets       Packets          `json:"packets"`
 }
@@ -132,6 +133,21 @@ type Gateway struct {
 	Addresses []netip.Addr `json:"addresses"`
 	Held      bool         `json:"held"`  // this VR answers for them
 	Hears     []string     `json:"hears"` // the other VRs that are heard on the LAN
+}
+
+// A Scale is how VRs of the site are started and stopped by load.
+type Scale struct {
+	Measure string    `json:"measure"` // "cpu" or "packets"
+	Load    float64   `json:"load"`    // of this VR: percent, or packets a second
+	High    float64   `json:"high"`
+	Low     float64   `json:"low"`
+	VRs     int       `json:"vrs"` // alive, with this one
+	Least   int       `json:"least"`
+	Most    int       `json:"most"`
+	Leads   bool      `json:"leads"`   // this VR decides
+	Last    string    `json:"last"`    // what was last done: "grow", "shrink"; empty: nothing yet
+	At      time.Time `json:"at"`      // when that was done
+	Outcome string    `json:"outcome"` // of the command: "done", or what is wrong
 }
 
 // Packets counts packets since the start.

@@ -4,6 +4,8 @@ package netns_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -216,4 +218,36 @@ func TestSharedGateway(t *testing.T) {
 	if healed > 1200*time.Millisecond || lost[1] > 60 {
 		t.Error("the LAN did not heal")
 	}
+}
+
+// TestScale: under load the VR that holds the lease has a command start a second VR, and when there is nothing to do stop it. It runs
+// at night, for it takes its time.
+func TestScale(t *testing.T) {
+	if os.Getenv("VINE_NIGHT") == "" {
+		t.Skip("at night only")
+	}
+	s := newShared(t)
+	s.c.Stop(t)
+	s.a.Stop(t)
+	hook := filepath.Join(s.a.Dir(), "hook")
+	if err := os.WriteFile(hook, []byte("#!/bin/sh\ntouch \"$1.$2.$VINE_REMOVE\"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mark := filepath.Join(s.a.Dir(), "done")
+	s.a.WriteConfig(t, s.a.ReadConfig(t)+fmt.Sprintf("[scale]\ncommand = [%q, %q]\nmeasure = \"packets\"\nhigh = 300\nlow = 50\ngrow_after = \"5s\"\nshrink_after = \"5s\"\nrest = \"5s\"\n", hook, mark))
+	s.a.Up(t)
+	netns.AwaitPing(t, s.here.NS, s.far.Addr, 20*time.Second)
+	flow := netns.StartFlow(t, s.here, s.far, 400)
+	acted := func(what string) time.Duration {
+		return netns.Await(t, what, time.Minute, func() bool {
+			_, err := os.Stat(mark + "." + what)
+			return err == nil
+		})
+	}
+	t.Logf("NUMBER load: the command is told to grow after %.0f s", acted("grow.").Seconds())
+	s.c.Up(t)
+	netns.Pause(2 * time.Second)
+	flow.Stop()
+	t.Logf("NUMBER idle: the command is told to shrink after %.0f s", acted("shrink."+s.c.Name).Seconds())
+	t.Logf("vine site scale:\n%s", s.a.Vine(t, "site", "scale"))
 }
