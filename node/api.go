@@ -69,8 +69,9 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 	if a.n.options.Gateways != nil {
 		s.Gateways = a.n.options.Gateways()
 	}
+	s.Scale = []control.Scale{}
 	if a.n.options.Scale != nil {
-		s.Scale = a.n.options.Scale()
+		s.Scale = append(s.Scale, a.n.options.Scale())
 	}
 	s.Streams, s.PortMappings, s.Queues = []string{}, []netip.AddrPort{}, []string{}
 	err := a.n.call(ctx, func(now time.Time, l *loop) {

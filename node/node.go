@@ -61,7 +61,7 @@ type Options struct {
 	// Gateways says how it stands with them; nil: there are none. It may be called from any goroutine.
 	Gateways func() []control.Gateway
 	// Scale says how VRs of the site are started and stopped; nil: they are not. It may be called from any goroutine.
-	Scale       func() *control.Scale
+	Scale       func() control.Scale
 	Settings    Settings
 	Control     net.Listener  // the management API; nil: none
 	Remote      net.Listener  // the same over the network, by TLS; nil: none

@@ -56,7 +56,7 @@ func newScaler(c config.Config, log *slog.Logger) *scaler {
 }
 
 // state returns how it stands. It may be called from any goroutine.
-func (s *scaler) state() *control.Scale { return s.present.Load() }
+func (s *scaler) state() control.Scale { return *s.present.Load() }
 
 // run watches until ctx ends.
 func (s *scaler) run(ctx context.Context) error {
@@ -163,11 +163,11 @@ with shrink VINE_REMOVE, the one to stop. To grow it may start a machine that ha
 				if e.json {
 					return e.printJSON(document{"scale": s.Scale})
 				}
-				if s.Scale == nil {
+				if len(s.Scale) == 0 {
 					e.say("nothing watches the load of this site: [scale] in the configuration has no command")
 					return nil
 				}
-				return e.pairs(scaleRows(*s.Scale)...)
+				return e.pairs(scaleRows(s.Scale[0])...)
 			})
 		},
 	}

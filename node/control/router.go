@@ -122,7 +122,7 @@ type Status struct {
 	Root          string           `json:"root"`        // fingerprint of the set of documents
 	TrustStale    bool             `json:"trust_stale"` // no current head: nobody new is trusted
 	Gateways      []Gateway        `json:"gateways"`    // addresses that VRs of the site share
-	Scale         *Scale           `json:"scale"`       // null: nothing watches the load
+	Scale         []Scale          `json:"scale"`       // one, or none: nothing watches the load
 	Problems      []string         `json:"problems"`    // what an operator should look at
 	Packets       Packets          `json:"packets"`
 }
