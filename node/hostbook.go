@@ -217,13 +217,13 @@ func (b *hostBook) tend(now time.Time) {
 		})
 		return
 	}
-	may := map[string]bool{}
+	may, keeps := map[string]bool{}, l.n.keepsHosts() == nil
 	for _, r := range ledger.Requests {
 		if _, known := may[r.VN]; !known && r.State != hosts.Denied {
 			may[r.VN] = policy.MayJoin(v, now, tables.PublicOf(l.n.self.identity), r.VN, e.Site)
 		}
 		switch {
-		case r.State == hosts.Waiting && may[r.VN]:
+		case r.State == hosts.Waiting && may[r.VN] && keeps:
 			b.clear(now, r)
 			return
 		case r.State == hosts.Approved && r.Signed == "" && may[r.VN]:

@@ -1,12 +1,16 @@
 package nodetest_test
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/vine-mesh/vine/node/control"
 	"github.com/vine-mesh/vine/node/nodetest"
 	"github.com/vine-mesh/vine/policy"
 	"github.com/vine-mesh/vine/tables"
@@ -149,6 +153,25 @@ func TestSharedBlockStop(t *testing.T) {
 			if first, ok := f.FirstAfter(again); !ok || first > 3*time.Second {
 				t.Errorf("after a pause the first packet comes after %v (%v)", first, ok)
 			}
+		}
+	})
+}
+
+// TestSharedBlockHosts: of the VRs that share a block one gives its addresses to hosts; the other one says which.
+func TestSharedBlockHosts(t *testing.T) {
+	inWorld(t, 344, func(t *testing.T, w *nodetest.World) {
+		p := newPair(t, w, 1)
+		ctx := context.Background()
+		if h, err := p.one.API().AddHost(ctx, control.HostAsk{Name: "printer"}); err != nil || !p.two.Joined.Blocks[0].Contains(h.Addr) {
+			t.Errorf("%+v, %v", h, err)
+		}
+		if h, err := p.two.API().AddHost(ctx, control.HostAsk{Name: "scanner"}); !errors.Is(err, control.ErrRefused) || !strings.Contains(err.Error(), "VR one") {
+			t.Errorf("both keep a list of hosts: %+v, %v", h, err)
+		}
+		w.Must(w.Sites[0], policy.OpRevoke, policy.RevokeArgs{VR: "one"})
+		w.Settle(3 * time.Second)
+		if _, err := p.two.API().AddHost(ctx, control.HostAsk{Name: "scanner"}); err != nil {
+			t.Errorf("nobody else is left: %v", err)
 		}
 	})
 }
