@@ -99,6 +99,7 @@ type Site struct {
 	Pin       string                   // of the federation that it means to join
 	With      *Site                    // whose blocks it is to share, as a VR of the same site; nil: nobody's
 	Hears     func() []tables.RouterID // which VRs that share its blocks it hears on the LAN; nil: it does not listen
+	Alerts    node.Alerter             // who is told of alerts; may be nil
 	cancel    context.CancelFunc
 	ended     chan error
 	Log       *slog.Logger
@@ -270,6 +271,7 @@ func (s *Site) Start() {
 		Settings: node.Settings{Kind: s.Kind, Serve: true, Joinable: !s.Closed, PathMTU: s.PathMTU, AutoAdmit: s.World.AutoAdmit},
 	}
 	o.Hears = s.Hears
+	o.Alerts = s.Alerts
 	if s.Adjust != nil {
 		s.Adjust(&o.Settings)
 	}
