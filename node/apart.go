@@ -17,10 +17,10 @@ import (
 
 const (
 	// apartEvery is how often a VR looks whether its LAN is split, and says so again while it is.
-	apartEvery = time.Second
+	apartEvery = 700 * time.Millisecond
 	// apartLooks is how many looks in a row must say so: a VR that starts has its link before it speaks on the LAN.
 	apartLooks = 3
-	// apartLasts is how long the word of a peer counts: four are lost before that.
+	// apartLasts is how long the word of a peer counts: six are lost before that.
 	apartLasts = 4500 * time.Millisecond
 )
 
