@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/frame"
 )
@@ -160,15 +159,14 @@ func (s *senders) of(vn tables.VNID, b []byte) tables.RouterID {
 	return tables.RouterID(value)
 }
 
-// prefers has a lane's flows to sites with a split LAN go where their hosts are.
-func (n *Node) prefers(snap *snapshot, c *forward.Cache) {
-	if len(snap.apart) == 0 {
-		c.Prefer = nil
-		return
+// preferring returns what has a lane's flows to sites with a split LAN go where their hosts are: forward.Cache.Prefer. nil: none has.
+func (n *Node) preferring(split map[tables.RouterID]struct{}) func(vn tables.VNID, b []byte) tables.RouterID {
+	if len(split) == 0 {
+		return nil
 	}
-	c.Prefer = func(vn tables.VNID, b []byte) tables.RouterID {
+	return func(vn tables.VNID, b []byte) tables.RouterID {
 		id := n.senders.of(vn, b)
-		if _, split := snap.apart[id]; !split {
+		if _, is := split[id]; !is {
 			return 0
 		}
 		return id

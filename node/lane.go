@@ -32,10 +32,10 @@ const (
 type snapshot struct {
 	forward *forward.Snapshot
 	peers   map[tables.RouterID]*sendPeer
-	hops    map[tables.RouterID]*hopPeer // routers that we have a link with, over which others can be reached
-	relays  bool                         // we relay for others
-	sharers map[tables.RouterID]struct{} // routers of delivery sets of several; nil: there are none
-	apart   map[tables.RouterID]struct{} // those of them whose LAN is split
+	hops    map[tables.RouterID]*hopPeer                   // routers that we have a link with, over which others can be reached
+	relays  bool                                           // we relay for others
+	sharers map[tables.RouterID]struct{}                   // routers of delivery sets of several; nil: there are none
+	prefer  func(vn tables.VNID, b []byte) tables.RouterID // where hosts of a split LAN are; nil: none is split
 }
 
 // A sendPeer says how data goes to one router: the live part of an NSKT entry (dissertation
@@ -167,9 +167,7 @@ func newDatagrams(count, size int) []underlay.Datagram {
 // to the control loop or dropped with a counted reason.
 func (l *sendLane) step(count int) {
 	snap := l.n.snapshot.Load()
-	if snap.apart != nil || l.cache.Prefer != nil {
-		l.n.prefers(snap, &l.cache)
-	}
+	l.cache.Prefer = snap.prefer
 	for rest := l.packets[:count]; len(rest) > 0; {
 		n, size := segment.Gather(rest)
 		if n == 1 || !l.gathered(snap, rest[:n], size) {

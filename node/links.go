@@ -260,7 +260,7 @@ func (l *loop) withdrawn(a transport.Withdrawn) {
 
 // publishPeers gives the lanes a snapshot of the compiled tables and the present channels and hops.
 func (l *loop) publishPeers() {
-	next := snapshot{relays: l.relays(), sharers: l.sharers(), apart: l.apart.list()}
+	next := snapshot{relays: l.relays(), sharers: l.sharers(), prefer: l.n.preferring(l.apart.list())}
 	next.peers = make(map[tables.RouterID]*sendPeer, len(l.peers))
 	next.hops = make(map[tables.RouterID]*hopPeer, len(l.peers))
 	for id, p := range l.peers {
