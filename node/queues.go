@@ -24,6 +24,8 @@ const (
 	shortlistLen = 6
 	// electEvery is how often the election is looked at.
 	electEvery = time.Second
+	// electAnew is how long an outcome stands while neither documents nor members change: what ends by its own date has ended by then.
+	electAnew = 30 * time.Second
 	// attachPatience is how long a queue-VR may take to answer an attach frame.
 	attachPatience = 3 * time.Second
 	// trialLife is how long at most peers are told of a trial: path.Attachments ends one before that.
@@ -53,6 +55,7 @@ type queues struct {
 	order    uint32
 	asked    map[tables.RouterID]uint32 // the order of the last attach
 	elected  []tables.RouterID
+	was      election
 	clients  map[tables.RouterID]*client
 	gone     map[tables.RouterID]uint32    // the order by which a client left, while the link lives
 	named    map[tables.RouterID]time.Time // clients that the log has named lately
@@ -83,12 +86,25 @@ func (l *loop) relays() bool {
 	return ok && e.MayQueue && l.settings.Serve && !l.limited()
 }
 
+// An election is the outcome of the last one, and what it was computed from.
+type election struct {
+	view    *tables.View
+	live    []tables.RouterID
+	at      time.Time
+	elected []mesh.QueueCandidate
+}
+
 // elect computes who serves the federation.
 func (q *queues) elect(now time.Time) (elected []mesh.QueueCandidate) {
 	l := q.l
-	view := l.store.Snapshot()
+	view, live := l.store.Snapshot(), l.gossip.view.Live()
+	if q.was.view == view && slices.Equal(q.was.live, live) && now.Sub(q.was.at) < electAnew {
+		return q.was.elected
+	}
+	q.was.view, q.was.live, q.was.at = view, live, now
+	defer func() { q.was.elected = elected }()
 	alive := map[tables.RouterID]bool{l.n.self.Router: true}
-	for _, id := range l.gossip.view.Live() {
+	for _, id := range live {
 		alive[id] = true
 	}
 	var candidates []mesh.QueueCandidate
