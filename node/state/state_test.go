@@ -83,6 +83,9 @@ func TestTornBundleIsSetAside(t *testing.T) {
 	if !slices.Equal(docs, []string{"b"}) || len(damaged) != 1 {
 		t.Fatalf("loaded %q, damaged %q", docs, damaged)
 	}
+	if err := d.SetAside(damaged); err != nil {
+		t.Fatal(err)
+	}
 	if _, damaged := load(t, d); damaged != nil {
 		t.Fatalf("damaged bundle was not set aside: %q", damaged)
 	}
