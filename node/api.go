@@ -103,7 +103,7 @@ func rootOf(l *loop) []byte {
 func (l *loop) problems(now time.Time) []string {
 	list := []string{}
 	if l.diskError != nil {
-		list = append(list, "the state directory cannot be written: "+l.diskError.Error())
+		list = append(list, l.diskTrouble(l.diskError).Error())
 	}
 	if l.book.broken != nil {
 		list = append(list, l.book.broken.Error())
@@ -405,6 +405,11 @@ func (a api) take(ctx context.Context, d *tables.Document) error {
 	}
 }
 
+// diskTrouble says that the state directory cannot be written, and what to do about it.
+func (l *loop) diskTrouble(err error) error {
+	return fmt.Errorf("the disk of this VR cannot be written (%w): make room in, or mend, what holds %s; the VR then goes on by itself", err, l.n.options.State.Path())
+}
+
 // submit keeps a document and says on stored when it is on disk: not before is it accepted.
 func (l *loop) submit(now time.Time, d *tables.Document, stored chan<- error) {
 	outcome, err := l.store.Put(now, d, tables.FromNetwork)
@@ -420,7 +425,7 @@ func (l *loop) submit(now time.Time, d *tables.Document, stored chan<- error) {
 	default:
 		l.backlog.whenStored(d.Key(), func(err error) {
 			if err != nil {
-				err = fmt.Errorf("the disk of this VR cannot be written (%w): it is kept in memory, to be stored and sent when it can; it is lost if the VR stops before", err)
+				err = fmt.Errorf("%w; it is kept in memory, to be stored and sent when it can, and is lost if the VR stops before", l.diskTrouble(err))
 			}
 			stored <- err
 		})
@@ -440,8 +445,9 @@ func (a api) Request(ctx context.Context, id tables.Hash, wait time.Duration) (c
 		out := control.Request{ID: hex.EncodeToString(id[:]), State: "accepted"}
 		known := false
 		err := a.n.call(ctx, func(now time.Time, l *loop) {
-			receipt, answered := l.store.Receipt(id)
-			_, known = l.store.Request(id)
+			// By what is on disk: a receipt that a crash could take back is no answer.
+			receipt, answered := l.backlog.stored.Receipt(id)
+			_, known = l.backlog.stored.Request(id)
 			if answered {
 				known = true
 				out.State, out.Reason, out.Result = receipt.State, receipt.Reason, receipt.Result

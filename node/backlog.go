@@ -1,6 +1,8 @@
 package node
 
 import (
+	"iter"
+	"maps"
 	"time"
 
 	"github.com/vine-mesh/vine/tables"
@@ -17,6 +19,8 @@ type backlog struct {
 	writing map[tables.DocKey]bool          // the keys of the bundle that is with the clerk; nil: none
 	resting bool                            // the last one failed; a retry is due
 	waits   map[tables.DocKey][]func(error) // who wants to know that a key is on disk
+	// stored is the store as it is on disk. Only this is told to others: what is not there is not so yet.
+	stored *tables.View
 }
 
 const (
@@ -25,7 +29,7 @@ const (
 )
 
 func newBacklog(l *loop) *backlog {
-	return &backlog{l: l, changes: map[tables.DocKey]tables.Change{}, waits: map[tables.DocKey][]func(error){}}
+	return &backlog{l: l, stored: l.store.Snapshot(), changes: map[tables.DocKey]tables.Change{}, waits: map[tables.DocKey][]func(error){}}
 }
 
 // add takes changes of the store and has them written.
@@ -41,6 +45,18 @@ func (b *backlog) put(c tables.Change) {
 		b.order = append(b.order, c.Key)
 	}
 	b.changes[c.Key] = c
+}
+
+// believed returns what this VR acts by: what is on disk, or all that it has heard while a revocation waits to be written.
+func (b *backlog) believed() *tables.View {
+	for _, keys := range []iter.Seq[tables.DocKey]{maps.Keys(b.changes), maps.Keys(b.writing)} {
+		for key := range keys {
+			if key.Kind == tables.KindRevocation {
+				return b.l.store.Snapshot()
+			}
+		}
+	}
+	return b.stored
 }
 
 // whenStored calls done once what the store has under key is on disk, or with the error of a write
@@ -68,7 +84,8 @@ func (b *backlog) write(now time.Time) {
 			documents = append(documents, c.Doc)
 		}
 	}
-	taken := b.l.clerk.store(documents, func(now time.Time, l *loop, err error) { b.written(now, batch, err) })
+	view := b.l.store.Snapshot()
+	taken := b.l.clerk.store(documents, func(now time.Time, l *loop, err error) { b.written(now, batch, view, err) })
 	if !taken {
 		b.rest(now)
 		return
@@ -76,8 +93,8 @@ func (b *backlog) write(now time.Time) {
 	b.writing, b.order, b.changes = keys, nil, map[tables.DocKey]tables.Change{}
 }
 
-// written takes the outcome of a write.
-func (b *backlog) written(now time.Time, batch []tables.Change, err error) {
+// written takes the outcome of a write, after which view is what is on disk.
+func (b *backlog) written(now time.Time, batch []tables.Change, view *tables.View, err error) {
 	b.writing = nil
 	if b.l.diskError = err; err != nil {
 		b.l.n.log.Error("documents not stored; will try again", "err", err)
@@ -91,9 +108,13 @@ func (b *backlog) written(now time.Time, batch []tables.Change, err error) {
 		}
 		b.rest(now)
 	} else {
+		b.stored = view
 		b.l.stored(now, batch)
 	}
 	for _, c := range batch {
+		if _, newer := b.changes[c.Key]; newer && err == nil {
+			continue // who waits for the key may wait for that
+		}
 		list := b.waits[c.Key]
 		delete(b.waits, c.Key)
 		for _, done := range list {

@@ -84,7 +84,7 @@ func (n *Node) reachesAny(view *tables.View, id tables.RouterID) bool {
 
 // publishDirectory gives the other goroutines the present documents and links.
 func (l *loop) publishDirectory() {
-	d := &directory{view: l.store.Snapshot(), links: map[tables.RouterID]netip.AddrPort{}, queues: slices.Clone(l.queues.list)}
+	d := &directory{view: l.backlog.believed(), links: map[tables.RouterID]netip.AddrPort{}, queues: slices.Clone(l.queues.list)}
 	for id, p := range l.peers {
 		if p.endpoint.IsValid() {
 			d.links[id] = p.endpoint

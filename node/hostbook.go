@@ -96,7 +96,7 @@ func (b *hostBook) next(now time.Time) {
 				if err == nil {
 					l.n.ledger.Store(&made)
 				} else {
-					err = fmt.Errorf("the disk of this VR cannot be written: %w", err)
+					err = l.diskTrouble(err)
 				}
 				c.done(now, err)
 				b.next(now)

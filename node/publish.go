@@ -16,7 +16,7 @@ import (
 // publish compiles the tables that are installed into what the lanes read, and lets the links
 // know which VNs we accept from whom. On an error the lanes keep what they have.
 func (l *loop) publish(now time.Time) error {
-	view := l.store.Snapshot()
+	view := l.backlog.believed()
 	l.closeMerged(now)
 	installed, problems := l.tables.Update(view)
 	l.noteMerged(now, installed)
