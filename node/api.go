@@ -432,6 +432,17 @@ func (l *loop) submit(now time.Time, d *tables.Document, stored chan<- error) {
 	}
 }
 
+// outcome returns what has become of a request, by what is on disk: a receipt that a crash could take back is no answer.
+func (l *loop) outcome(id tables.Hash) (out control.Request, known bool) {
+	out = control.Request{ID: hex.EncodeToString(id[:]), State: "accepted"}
+	_, known = l.backlog.stored.Request(id)
+	if receipt, answered := l.backlog.stored.Receipt(id); answered {
+		known = true
+		out.State, out.Reason, out.Result = receipt.State, receipt.Reason, receipt.Result
+	}
+	return out, known
+}
+
 // Request implements control.Router.
 func (a api) Request(ctx context.Context, id tables.Hash, wait time.Duration) (control.Request, error) {
 	var deadline <-chan time.Time
@@ -442,16 +453,10 @@ func (a api) Request(ctx context.Context, id tables.Hash, wait time.Duration) (c
 	}
 	for was := false; ; was = true {
 		woken := make(chan struct{})
-		out := control.Request{ID: hex.EncodeToString(id[:]), State: "accepted"}
+		var out control.Request
 		known := false
 		err := a.n.call(ctx, func(now time.Time, l *loop) {
-			// By what is on disk: a receipt that a crash could take back is no answer.
-			receipt, answered := l.backlog.stored.Receipt(id)
-			_, known = l.backlog.stored.Request(id)
-			if answered {
-				known = true
-				out.State, out.Reason, out.Result = receipt.State, receipt.Reason, receipt.Result
-			}
+			out, known = l.outcome(id)
 			if known && out.State != tables.StateDone && out.State != tables.StateRefused && wait > 0 {
 				l.waits[id] = append(l.waits[id], woken)
 				l.gossip.awaited(now)
