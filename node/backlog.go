@@ -1,8 +1,7 @@
 package node
 
 import (
-	"iter"
-	"maps"
+	"slices"
 	"time"
 
 	"github.com/vine-mesh/vine/tables"
@@ -21,6 +20,7 @@ type backlog struct {
 	waits   map[tables.DocKey][]func(error) // who wants to know that a key is on disk
 	// stored is the store as it is on disk. Only this is told to others: what is not there is not so yet.
 	stored *tables.View
+	ahead  *ahead // the last that believed has made; nil: none
 }
 
 const (
@@ -32,12 +32,11 @@ func newBacklog(l *loop) *backlog {
 	return &backlog{l: l, stored: l.store.Snapshot(), changes: map[tables.DocKey]tables.Change{}, waits: map[tables.DocKey][]func(error){}}
 }
 
-// add takes changes of the store and has them written.
-func (b *backlog) add(now time.Time, changes []tables.Change) {
+// add takes changes of the store, to be written.
+func (b *backlog) add(changes []tables.Change) {
 	for _, c := range changes {
 		b.put(c)
 	}
-	b.write(now)
 }
 
 func (b *backlog) put(c tables.Change) {
@@ -47,16 +46,36 @@ func (b *backlog) put(c tables.Change) {
 	b.changes[c.Key] = c
 }
 
-// believed returns what this VR acts by: what is on disk, or all that it has heard while a revocation waits to be written.
+// believed returns what this VR acts by: what is on disk, and the revocations that are not there yet.
 func (b *backlog) believed() *tables.View {
-	for _, keys := range []iter.Seq[tables.DocKey]{maps.Keys(b.changes), maps.Keys(b.writing)} {
-		for key := range keys {
-			if key.Kind == tables.KindRevocation {
-				return b.l.store.Snapshot()
-			}
+	var urgent []*tables.Document
+	for key, c := range b.changes {
+		if key.Kind == tables.KindRevocation && c.Doc != nil {
+			urgent = append(urgent, c.Doc)
 		}
 	}
-	return b.stored
+	for key := range b.writing {
+		if d := b.l.store.Get(key); key.Kind == tables.KindRevocation && d != nil {
+			urgent = append(urgent, d)
+		}
+	}
+	if len(urgent) == 0 {
+		b.ahead = nil
+		return b.stored
+	}
+	if b.ahead == nil || b.ahead.from != b.stored || b.ahead.revocations != len(urgent) {
+		s := tables.NewStore(b.stored.FederationID())
+		s.Load(b.l.now, append(urgent, slices.Collect(b.stored.Documents())...), tables.FromDisk)
+		b.ahead = &ahead{from: b.stored, revocations: len(urgent), view: s.Snapshot()}
+	}
+	return b.ahead.view
+}
+
+// An ahead is what is on disk with revocations that are not.
+type ahead struct {
+	from        *tables.View
+	revocations int
+	view        *tables.View
 }
 
 // whenStored calls done once what the store has under key is on disk, or with the error of a write

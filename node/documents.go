@@ -72,6 +72,7 @@ func (l *loop) keepOwn(now time.Time, documents []*tables.Document) error {
 // takeChanges has everything that changed in the store written to disk. A revocation acts first.
 func (l *loop) takeChanges(now time.Time) {
 	changes := l.store.TakeChanges()
+	l.backlog.add(changes)
 	for _, c := range changes {
 		if c.Doc != nil && c.Key.Kind == tables.KindRevocation {
 			l.revoked(now, c.Doc.Body().(tables.Revocation))
@@ -80,7 +81,7 @@ func (l *loop) takeChanges(now time.Time) {
 			l.self.handle(now, vr.Joined{})
 		}
 	}
-	l.backlog.add(now, changes)
+	l.backlog.write(now)
 }
 
 // forget drops from the store what time has ended.
