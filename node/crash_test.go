@@ -565,3 +565,56 @@ func TestDamagedBundleIsNoted(t *testing.T) {
 		}
 	})
 }
+
+// TestFailingSyncIsRefused: a sync that fails once is an error for whoever waits for it, which says what to do; what is asked for again,
+// or was kept in memory, then is on disk, whatever that one sync has lost.
+func TestFailingSyncIsRefused(t *testing.T) {
+	for _, kind := range []string{"sync", "syncdir"} {
+		for skip := range 3 { // of several syncs of one operation, each fails once
+			synctest.Test(t, func(t *testing.T) {
+				v := newVictim(t, uint64(skip))
+				v.run(0, false)
+				left, failed := skip, 0
+				v.disk.After = nil
+				v.disk.Fault = func(op durabletest.Op) error {
+					if left--; op.Kind == kind && left < 0 && failed == 0 {
+						failed++
+						return syscall.EIO
+					}
+					return nil
+				}
+				d, err := policy.NewRequest(time.Now(), v.random, v.user, policy.OpVNCreate, policy.VNCreateArgs{Name: "blue"})
+				v.check(err)
+				stored, added := make(chan error, 1), make(chan error, 1)
+				v.l.handle(func(now time.Time) { v.l.submit(now, d, stored) })
+				v.work()
+				v.l.handle(func(now time.Time) {
+					v.l.book.put(now, change{
+						of: func(now time.Time, l hosts.Ledger) (hosts.Ledger, error) {
+							l, _, err := l.Add(now, v.l.n.pool(nil), hosts.Ask{Name: "desk"})
+							return l, err
+						},
+						done: func(_ time.Time, err error) { added <- err },
+					})
+				})
+				v.work()
+				first := errors.Join(<-stored, <-added)
+				if failed != 1 || first == nil && v.l.diskError == nil {
+					t.Fatalf("%s: %d failed, and nobody was told: %v", kind, failed, first)
+				}
+				if first != nil && (!strings.Contains(first.Error(), "input/output error") || !strings.Contains(first.Error(), "mend")) {
+					t.Errorf("%s: the error says %q", kind, first)
+				}
+				v.wait(storeRetry)
+				v.wait(storeRetry)
+				if out, _ := v.l.outcome(d.Hash()); out.State != tables.StateDone || v.l.diskError != nil {
+					t.Errorf("%s: after the retry the request is %s, %v", kind, out.State, v.l.diskError)
+				}
+				v.note()
+				if what := v.wrong(v.disk.Crash(nil)); what != "" {
+					t.Errorf("%s: %s", kind, what)
+				}
+			})
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -141,6 +142,8 @@ func hintOf(err error) string {
 		return "start the VR of this machine with `vine up`, or name its control socket with --socket"
 	case errors.Is(err, fs.ErrPermission):
 		return "run it as root, or as a member of the group that owns the file"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "make room on that disk, and run it again"
 	case errors.Is(err, state.ErrInUse):
 		return "a VR runs on it: stop that first, or name another configuration with --config"
 	case errors.Is(err, node.ErrNotEnrolled):
