@@ -134,7 +134,7 @@ file, or from a copy of it that is older, can sign two things for one version. V
 			if err := d.work(e.Now(), chosen, reasons, func(a policy.Answer) { answers = append(answers, a) }); err != nil {
 				return err
 			}
-			if err := d.write(args[0], out); err != nil {
+			if err := d.write(durable.OS, args[0], out); err != nil {
 				return err
 			}
 			e.say("what is signed is in %s: give it to any VR with vine authority import", out)
@@ -189,7 +189,7 @@ func (d *desktop) work(now time.Time, chosen map[tables.Hash]bool, reasons map[t
 }
 
 // write keeps what the key has signed, durably, and then writes what the file asked lacks of it to out.
-func (d *desktop) write(asked, out string) error {
+func (d *desktop) write(fs durable.FS, asked, out string) error {
 	raw, err := readBundleFile(asked)
 	if err != nil {
 		return err
@@ -212,10 +212,10 @@ func (d *desktop) write(asked, out string) error {
 			news = append(news, document.Bytes())
 		}
 	}
-	if err := durable.Replace(durable.OS, d.signed, state.AppendBundle(nil, signed), 0o600); err != nil {
+	if err := durable.Replace(fs, d.signed, state.AppendBundle(nil, signed), 0o600); err != nil {
 		return err
 	}
-	return writeNew(out, state.AppendBundle(nil, news), 0o644)
+	return writeNewOn(fs, out, state.AppendBundle(nil, news), 0o644)
 }
 
 // printAnswers prints what was decided about requests.

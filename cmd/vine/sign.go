@@ -134,7 +134,11 @@ func (e *Env) putDocument(raw []byte, out string) error {
 
 // writeNew writes a file that does not exist yet, whole or not at all, and durably.
 func writeNew(path string, content []byte, mode fs.FileMode) error {
-	err := durable.Create(durable.OS, path, content, mode)
+	return writeNewOn(durable.OS, path, content, mode)
+}
+
+func writeNewOn(f durable.FS, path string, content []byte, mode fs.FileMode) error {
+	err := durable.Create(f, path, content, mode)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s exists; it is not replaced", path)
 	}
