@@ -21,6 +21,8 @@ type backlog struct {
 	// stored is the store as it is on disk. Only this is told to others: what is not there is not so yet.
 	stored *tables.View
 	ahead  *ahead // the last that believed has made; nil: none
+	// sets are the installed versions that are with the clerk, to be kept together.
+	sets map[tables.VNID]uint64
 }
 
 const (
@@ -29,7 +31,7 @@ const (
 )
 
 func newBacklog(l *loop) *backlog {
-	return &backlog{l: l, stored: l.store.Snapshot(), changes: map[tables.DocKey]tables.Change{}, waits: map[tables.DocKey][]func(error){}}
+	return &backlog{l: l, stored: l.store.Snapshot(), changes: map[tables.DocKey]tables.Change{}, waits: map[tables.DocKey][]func(error){}, sets: map[tables.VNID]uint64{}}
 }
 
 // add takes changes of the store, to be written.
@@ -88,9 +90,40 @@ func (b *backlog) whenStored(key tables.DocKey, done func(error)) {
 	b.waits[key] = append(b.waits[key], done)
 }
 
+// owes reports whether an installed version is not kept together on disk yet. Until it is, nothing else is written: parts of the next version
+// take the place of some of it, and a start in between would find neither whole.
+func (b *backlog) owes() bool {
+	return slices.ContainsFunc(b.l.installed, func(vn tables.Installed) bool { return b.l.onDisk[vn.VN.ID] != vn.VN.Version })
+}
+
+// keepSet has an installed version kept together on disk.
+func (b *backlog) keepSet(now time.Time, vn tables.Installed) {
+	id, version := vn.VN.ID, vn.VN.Version
+	if b.sets[id] == version {
+		return
+	}
+	taken := b.l.clerk.install(id, vn.Documents, func(now time.Time, l *loop, err error) {
+		if b.sets[id] == version {
+			delete(b.sets, id)
+		}
+		if l.diskError = err; err != nil {
+			b.rest(now)
+			return
+		}
+		l.onDisk[id] = version
+		l.n.log.Info("VN installed", "vn", vn.VN.Name, "version", version)
+		b.write(now)
+	})
+	if !taken {
+		b.rest(now)
+		return
+	}
+	b.sets[id] = version
+}
+
 // write gives everything that waits to the clerk, unless a bundle is there already.
 func (b *backlog) write(now time.Time) {
-	if b.writing != nil || b.resting || len(b.order) == 0 {
+	if b.writing != nil || b.resting || len(b.order) == 0 || b.owes() {
 		return
 	}
 	batch := make([]tables.Change, 0, len(b.order))
@@ -148,6 +181,7 @@ func (b *backlog) rest(now time.Time) {
 	b.resting = true
 	b.l.after(now, storeRetry, func(now time.Time) {
 		b.resting = false
+		b.l.keepInstalled(now)
 		b.write(now)
 	})
 }

@@ -27,8 +27,8 @@ func (l *loop) publish(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	l.keepInstalled(installed)
 	l.installed, l.compiled = installed, compiled
+	l.keepInstalled(now)
 	l.publishPeers()
 	l.publishDirectory()
 	l.tellDelivers(view)
@@ -253,21 +253,22 @@ func ownAddresses(view *tables.View, id tables.RouterID) []netip.Addr {
 }
 
 // keepInstalled has the documents of each installed version kept together on disk, and removes the
-// sets of VNs that are no more. What does not work is tried again at the next change.
-func (l *loop) keepInstalled(installed []tables.Installed) {
+// sets of VNs that are no more. What does not work is tried again, and no bundle is written before: see backlog.owes.
+func (l *loop) keepInstalled(now time.Time) {
 	present := map[tables.VNID]bool{}
-	for _, vn := range installed {
+	for _, vn := range l.installed {
 		present[vn.VN.ID] = true
-		if l.onDisk[vn.VN.ID] == vn.VN.Version {
-			continue
+		if l.onDisk[vn.VN.ID] != vn.VN.Version {
+			l.backlog.keepSet(now, vn)
 		}
-		id, version := vn.VN.ID, vn.VN.Version
-		l.clerk.install(id, vn.Documents, func(l *loop) { l.onDisk[id] = version })
-		l.n.log.Info("VN installed", "vn", vn.VN.Name, "version", version)
 	}
 	for id := range l.onDisk {
 		if !present[id] {
-			l.clerk.install(id, nil, func(l *loop) { delete(l.onDisk, id) })
+			l.clerk.install(id, nil, func(_ time.Time, l *loop, err error) {
+				if err == nil {
+					delete(l.onDisk, id)
+				}
+			})
 		}
 	}
 }

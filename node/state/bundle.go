@@ -164,6 +164,11 @@ func (d *Dir) Sets() ([][][]byte, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("load sets: %w", err)
 	}
+	if len(names) > 0 { // as Load
+		if err := d.fs.SyncDir(filepath.Join(d.path, setDir)); err != nil {
+			return nil, fmt.Errorf("load sets: %w", err)
+		}
+	}
 	var sets [][][]byte
 	for _, name := range names {
 		if !strings.HasSuffix(name, bundleSuffix) {
