@@ -17,6 +17,27 @@ type attachment struct {
 	queues   [frame.LanesMax]laneQueue // of the lanes but the first, where the device has them
 	swapping chan struct{}             // closed when the device has been replaced, or has not after all; nil: it is not being replaced
 	closed   bool
+	clipped  uint64 // what devices before this one have dropped on reading
+}
+
+// clips returns how many packets the attachment's devices dropped because they were longer than the buffers, or not what the
+// kernel said of them.
+func (a *attachment) clips() uint64 {
+	a.write.Lock()
+	defer a.write.Unlock()
+	return a.clipped + clipsOf(a.device)
+}
+
+func clipsOf(device capture.Device) (count uint64) {
+	if d, ok := device.(interface{ Clipped() uint64 }); ok {
+		count = d.Clipped()
+	}
+	if d, ok := device.(capture.Queued); ok {
+		for _, q := range d.Queues() {
+			count += clipsOf(q)
+		}
+	}
+	return count
 }
 
 // A laneQueue is the queue of a device that one lane writes to: the kernel then gives it the other direction of these flows.
@@ -107,6 +128,9 @@ func (a *attachment) end(device capture.Device) bool {
 	close(a.swapping)
 	a.swapping = nil
 	if !a.closed {
+		if a.device != device {
+			a.clipped += clipsOf(a.device)
+		}
 		a.device = device
 		a.share()
 	}

@@ -106,7 +106,7 @@ func TestSplitHeals(t *testing.T) {
 		split time.Duration
 	}{
 		{"1 h", scaled(6, 20), time.Hour},
-		{"long", scaled(4, 12), time.Duration(scaled(7, 30)) * time.Hour},
+		{"long", scaled(4, 12), time.Duration(scaled(3, 30)) * time.Hour},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			inWorld(t, 72, func(t *testing.T, w *nodetest.World) {

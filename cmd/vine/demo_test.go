@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -45,26 +46,34 @@ func TestDemo(t *testing.T) {
 
 // TestDemoCanFail breaks every part once: a line that cannot say FAILED shows nothing.
 func TestDemoCanFail(t *testing.T) {
+	var mu sync.Mutex // guards failed
 	failed := map[string]bool{}
-	for _, broken := range [][]string{
-		{"found"}, {"join nwu"}, {"join pu"}, {"join ucsd"}, {"physics"}, {"biology"},
-		{"meet", "page", "ping", "ping biology", "isolation", "transfer", "kill", "recover"},
-	} {
-		verdicts, output, err := runDemo(t, 3*time.Second, broken...)
-		if !errors.Is(err, errDemo) {
-			t.Errorf("with %q broken the demo ended with %v\n%s", broken, err, output)
+	t.Run("broken", func(t *testing.T) {
+		for _, broken := range [][]string{
+			{"found"}, {"join nwu"}, {"join pu"}, {"join ucsd"}, {"physics"}, {"biology"},
+			{"meet", "page", "ping", "ping biology", "isolation", "transfer", "kill", "recover"},
+		} {
+			t.Run(broken[0], func(t *testing.T) {
+				t.Parallel() // most of it waits
+				verdicts, output, err := runDemo(t, 3*time.Second, broken...)
+				if !errors.Is(err, errDemo) {
+					t.Errorf("with %q broken the demo ended with %v\n%s", broken, err, output)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				count := 0
+				for what, verdict := range verdicts {
+					if verdict == "FAILED" {
+						failed[what] = true
+						count++
+					}
+				}
+				if count != len(broken) {
+					t.Errorf("with %q broken, %d lines say FAILED\n%s", broken, count, output)
+				}
+			})
 		}
-		count := 0
-		for what, verdict := range verdicts {
-			if verdict == "FAILED" {
-				failed[what] = true
-				count++
-			}
-		}
-		if count != len(broken) {
-			t.Errorf("with %q broken, %d lines say FAILED\n%s", broken, count, output)
-		}
-	}
+	})
 	for _, c := range (&demo{}).checks() {
 		if !failed[c.what] {
 			t.Errorf("%q never said FAILED", c.what)

@@ -209,7 +209,7 @@ func (h herd) run(t *testing.T, seed uint64) (r herded) {
 // TestHerd: the pairs spread evenly over queue-VRs that have a rate, and stay there: a train through one waits its
 // turn among the others', and so measures what a flow would get. At night it is a hundred limited VRs.
 func TestHerd(t *testing.T) {
-	h := herd{queues: 2, pairs: 8, rate: 3_200_000, settle: 6 * time.Minute, steady: 4 * time.Minute}
+	h := herd{queues: 2, pairs: 8, rate: 3_200_000, settle: 5 * time.Minute, steady: 2 * time.Minute}
 	bound := 0.25 // one more or less than four
 	if os.Getenv("VINE_NIGHT") != "" {
 		h = herd{queues: 4, pairs: 50, rate: 10_000_000, settle: 15 * time.Minute, steady: 10 * time.Minute}

@@ -20,7 +20,7 @@ func TestQueueDies(t *testing.T) {
 	dir := t.TempDir()
 	netns.RandomFile(t, filepath.Join(dir, "page"), 1000)
 	netns.ServeHTTP(t, p.b.LAN.Hosts[1], p.b.Addr4(t, 1), dir)
-	repeats := 4 // some 13 s each
+	repeats := 2 // some 10 s each
 	if night() {
 		repeats = 100
 	}

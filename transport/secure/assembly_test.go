@@ -1,0 +1,5 @@
+//go:build !purego
+
+package secure
+
+const pureGo = false
