@@ -178,6 +178,9 @@ func (b *backlog) written(now time.Time, batch []tables.Change, view *tables.Vie
 
 // rest makes the next write wait.
 func (b *backlog) rest(now time.Time) {
+	if b.resting {
+		return
+	}
 	b.resting = true
 	b.l.after(now, storeRetry, func(now time.Time) {
 		b.resting = false

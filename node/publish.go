@@ -264,9 +264,13 @@ func (l *loop) keepInstalled(now time.Time) {
 	}
 	for id := range l.onDisk {
 		if !present[id] {
-			l.clerk.install(id, nil, func(_ time.Time, l *loop, err error) {
-				if err == nil {
-					delete(l.onDisk, id)
+			l.clerk.install(id, nil, func(now time.Time, l *loop, err error) {
+				if err != nil {
+					return
+				}
+				delete(l.onDisk, id)
+				if i := slices.IndexFunc(l.installed, func(vn tables.Installed) bool { return vn.VN.ID == id }); i >= 0 {
+					l.backlog.keepSet(now, l.installed[i]) // it has come back meanwhile
 				}
 			})
 		}
