@@ -114,7 +114,7 @@ func TestNothingPromisedFromMemory(t *testing.T) {
 		if e.Router == 0 || s.l.gossip.body(tables.EnrolmentKey(e.Router)) != nil {
 			t.Error("peers are given an enrolment that is not on disk")
 		}
-		if _, ok := s.l.n.directory.Load().view.EnrolmentByName("beta"); ok {
+		if _, ok := s.l.n.directory.Load().told.EnrolmentByName("beta"); ok {
 			t.Error("it is shown")
 		}
 		mend()
@@ -136,7 +136,7 @@ func TestRevocationActsBeforeTheDisk(t *testing.T) {
 		mend := s.breakDisk()
 		s.keep(s.sign(tables.Revocation{Version: 1, Identity: tables.PublicOf(r.identity), Issued: time.Now().Unix()}, s.authority))
 		for range 2 { // before the write and after it has failed
-			if _, ok := s.l.n.directory.Load().view.Enrolment(r.id); ok {
+			if _, ok := s.l.n.directory.Load().told.Enrolment(r.id); ok {
 				t.Error("a VR that is revoked is in the directory")
 			}
 			s.work()
@@ -144,7 +144,7 @@ func TestRevocationActsBeforeTheDisk(t *testing.T) {
 		}
 		mend()
 		s.wait(storeRetry)
-		if _, ok := s.l.n.directory.Load().view.Enrolment(r.id); ok {
+		if _, ok := s.l.n.directory.Load().told.Enrolment(r.id); ok {
 			t.Error("it has come back")
 		}
 	})

@@ -25,7 +25,7 @@ type api struct{ n *Node }
 // API returns the management interface of the Node.
 func (n *Node) API() control.Router { return api{n} }
 
-func (a api) view() *tables.View { return a.n.directory.Load().view }
+func (a api) view() *tables.View { return a.n.directory.Load().told }
 
 // Status implements control.Router.
 func (a api) Status(ctx context.Context) (control.Status, error) {
@@ -138,8 +138,8 @@ func (a api) Sites(context.Context) ([]control.Site, error) {
 func (a api) VRs(context.Context) ([]control.VR, error) {
 	d := a.n.directory.Load()
 	list := []control.VR{}
-	for _, e := range d.view.Enrolments() {
-		r, _ := d.view.LinkRecord(e.Router)
+	for _, e := range d.told.Enrolments() {
+		r, _ := d.told.LinkRecord(e.Router)
 		_, linked := d.links[e.Router]
 		vr := control.VR{
 			Router: e.Router, Name: e.Name, Site: e.Site, Kind: r.VRKind, Identity: e.Identity.Fingerprint(),
@@ -271,7 +271,7 @@ func (a api) Routes(ctx context.Context) ([]control.Route, error) {
 				for _, p := range set.Prefixes {
 					r := control.Route{VN: vn.VN.Name, Prefix: p, Local: slices.Contains(set.Routers, a.n.self.Router), VRs: []string{}}
 					for _, id := range set.Routers {
-						r.VRs = append(r.VRs, nameIn(d.view, id))
+						r.VRs = append(r.VRs, nameIn(d.told, id))
 						if at, ok := d.links[id]; ok && r.Endpoint == nil {
 							r.Linked, r.Endpoint = true, &at
 						}
