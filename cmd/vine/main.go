@@ -9,9 +9,15 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/vine-mesh/vine/simulations/real"
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == real.ChildCommand {
+		real.Child()
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, Env{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
@@ -69,7 +75,7 @@ static route. The VRs carry isolated virtual networks (VNs) between the sites.`,
 			newInitCommand(e), newJoinCommand(e), newUpCommand(e), newDownCommand(e), newReloadCommand(e), newDrainCommand(e), newDemoCommand(e),
 			newInviteCommand(e), newPendingCommand(e), newAdmitCommand(e), newRefuseCommand(e), newRevokeCommand(e),
 			newDisableCommand(e), newEnableCommand(e),
-			newUserCommand(e), newSiteCommand(e), newConsentCommand(e), newAuthorityCommand(e),
+			newUserCommand(e), newSiteCommand(e), newConsentCommand(e), newAuthorityCommand(e), newRootKeysCommand(e),
 		}},
 		{"Virtual networks and hosts:", []*cobra.Command{newVNCommand(e), newHostCommand(e)}},
 		{"Looking:", []*cobra.Command{

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -81,6 +82,9 @@ func (s *source) Uint64() uint64 {
 	return s.chacha.Uint64()
 }
 
+// Random returns the randomness that all VRs of the world draw from. It is safe for several goroutines at once.
+func (w *World) Random() io.Reader { return w.random }
+
 // A Site is one VR with its LAN.
 type Site struct {
 	Name      string
@@ -93,6 +97,7 @@ type Site struct {
 	Devices   []*capturetest.ChannelDevice
 	Serve     [][]string // VNs that each attachment serves; nil: one attachment that serves all
 	Joined    node.Joined
+	Root      ed25519.PrivateKey // the root key, at the founding site
 	PathMTU   int
 	Adjust    func(*node.Settings) // changes what the VR is started with; may be nil
 	Alerts    node.Alerter         // who is told of alerts; may be nil
@@ -143,6 +148,7 @@ func (s *Site) Found() *Site {
 		w.T.Fatalf("found: %v", err)
 	}
 	dir.Close()
+	s.Root = founded.Root
 	s.Joined = node.Joined{Name: s.Name, Router: founded.Enrolment.Router, Blocks: founded.Enrolment.Blocks, FederationID: founded.View.FederationID()}
 	s.Start()
 	return s
@@ -163,6 +169,13 @@ func (w *World) Join(name string, seed *Site) *Site {
 
 // NewSite returns a site that has yet to join.
 func (w *World) NewSite(name string) *Site { return w.site(name) }
+
+// At returns a site that has yet to join, whose VR runs on a host of the caller's making, behind a translator of its own if nat is not nil.
+func (w *World) At(name string, host *transporttest.Host, nat *transporttest.NAT) *Site {
+	s := w.siteAt(name, host)
+	s.NAT = nat
+	return s
+}
 
 // Behind returns a site that has yet to join, behind an address translator of its own.
 func (w *World) Behind(name string, kind transporttest.NATKind) *Site {
