@@ -40,6 +40,7 @@ soak length="1h":
 night:
     go test -race -shuffle=on -count=2 -timeout 120m ./...
     VINE_NIGHT=1 just net
+    VINE_NIGHT=1 go test -count=1 -timeout 60m -v -run '^TestCrashPoints$' ./node
     VINE_NIGHT=1 go test -count=1 -run '^TestDrill' ./cmd/vine
     just soak
     .ci/fuzz 10m

@@ -70,7 +70,7 @@ func (a *admission) converse(now time.Time, st transport.Stream, s *stream) {
 	s.readable = func(now time.Time) { a.pump(now, g) }
 	o := offer{Observed: g.at.Endpoint}
 	for v := uint64(1); ; v++ {
-		d := a.l.store.Get(tables.RootKey(v))
+		d := a.l.backlog.stored.Get(tables.RootKey(v))
 		if d == nil {
 			break
 		}
@@ -181,16 +181,18 @@ func (a *admission) news(now time.Time) {
 // outcome tells the newcomer what has become of its request, if that is news.
 func (a *admission) outcome(now time.Time, g *guest) {
 	state := joinState{State: tables.StatePending}
-	receipt, answered := a.l.store.Receipt(g.request)
+	// By what is on disk: an enrolment that a crash could take back would let its invite admit somebody else.
+	stored := a.l.backlog.stored
+	receipt, answered := stored.Receipt(g.request)
 	if answered {
 		state = joinState{receipt.State, receipt.Reason}
 	}
 	if answered && receipt.State == tables.StateDone {
-		request, ok := a.l.store.Request(g.request)
+		request, ok := stored.Request(g.request)
 		if !ok {
 			return
 		}
-		e, ok := a.l.store.EnrolmentByIdentity(request.User)
+		e, ok := stored.EnrolmentByIdentity(request.User)
 		if !ok {
 			return // it is on its way
 		}
@@ -213,7 +215,7 @@ func (a *admission) tell(now time.Time, g *guest, state joinState) {
 // again, up to half of what may be given; then who is revoked and who may ask for what. The rest it
 // gets as a member.
 func (a *admission) gift(e tables.Enrolment) []*tables.Document {
-	store, self := a.l.store, a.l.n.self.Router
+	store, self := a.l.backlog.stored, a.l.n.self.Router
 	var list []*tables.Document
 	size, room := 0, giftBytesMax
 	given := map[tables.DocKey]bool{}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vine-mesh/vine/policy"
 	"github.com/vine-mesh/vine/tables"
 )
 
@@ -82,6 +83,69 @@ func TestGift(t *testing.T) {
 		}
 		if last[tables.KindRevocation] == 0 {
 			t.Error("the newcomer is not told who is revoked")
+		}
+	})
+}
+
+// TestNothingPromisedFromMemory: neither a newcomer nor who asks by the management interface is told that a request is done before that
+// is on disk, nor is the enrolment given to peers. Whenever anything was stored every newcomer was once told what memory said: after a
+// crash the invite that was spent on it was good again.
+func TestNothingPromisedFromMemory(t *testing.T) {
+	withStill(t, func(t *testing.T, s *still) {
+		s.l.author = newAuthority(s.l)
+		identity := ed25519.NewKeyFromSeed(append(make([]byte, 31), 77))
+		d, err := policy.NewRequest(time.Now(), &steady{n: 5}, identity, policy.OpJoin, policy.JoinArgs{Name: "beta", Site: "beta", Link: tables.LinkKey{1: 1}})
+		s.check(err)
+		s.keep(d)
+		s.work()
+		g := &guest{conn: 1, request: d.Hash()}
+		s.l.server.conns[1] = g
+		mend := s.breakDisk()
+		s.l.handle(s.l.author.act)
+		s.work()
+		if receipt, ok := s.l.store.Receipt(d.Hash()); !ok || receipt.State != tables.StateDone {
+			t.Fatal("the authority has not answered")
+		}
+		s.l.handle(s.l.server.news) // as when something else was stored
+		e, _ := s.l.store.EnrolmentByIdentity(tables.PublicOf(identity))
+		if out, _ := s.l.outcome(d.Hash()); g.told.State == tables.StateDone || out.State == tables.StateDone {
+			t.Errorf("told %q and %q, and nothing is on disk", g.told.State, out.State)
+		}
+		if e.Router == 0 || s.l.gossip.body(tables.EnrolmentKey(e.Router)) != nil {
+			t.Error("peers are given an enrolment that is not on disk")
+		}
+		if _, ok := s.l.n.directory.Load().told.EnrolmentByName("beta"); ok {
+			t.Error("it is shown")
+		}
+		mend()
+		s.wait(storeRetry)
+		if out, _ := s.l.outcome(d.Hash()); g.told.State != tables.StateDone || out.State != tables.StateDone {
+			t.Errorf("told %q and %q, and it is on disk", g.told.State, out.State)
+		}
+		if s.l.gossip.body(tables.EnrolmentKey(e.Router)) == nil {
+			t.Error("peers are not given the enrolment")
+		}
+	})
+}
+
+// TestRevocationActsBeforeTheDisk: while a revocation waits for the disk, the VR acts by it all the same.
+func TestRevocationActsBeforeTheDisk(t *testing.T) {
+	withStill(t, func(t *testing.T, s *still) {
+		r := s.enrol("beta", "beta")
+		s.work()
+		mend := s.breakDisk()
+		s.keep(s.sign(tables.Revocation{Version: 1, Identity: tables.PublicOf(r.identity), Issued: time.Now().Unix()}, s.authority))
+		for range 2 { // before the write and after it has failed
+			if _, ok := s.l.n.directory.Load().told.Enrolment(r.id); ok {
+				t.Error("a VR that is revoked is in the directory")
+			}
+			s.work()
+			s.l.handle(func(time.Time) { s.l.publishDirectory() })
+		}
+		mend()
+		s.wait(storeRetry)
+		if _, ok := s.l.n.directory.Load().told.Enrolment(r.id); ok {
+			t.Error("it has come back")
 		}
 	})
 }

@@ -65,7 +65,7 @@ func (l *loop) facts(now time.Time) (list []alert.Fact) {
 		list = append(list, alert.Fact{Kind: kind, Subject: subject, Text: fmt.Sprintf(format, args...)})
 	}
 	if l.diskError != nil {
-		add(alert.Disk, "", "the state directory cannot be written: %v", l.diskError)
+		add(alert.Disk, "", "%v", l.diskTrouble(l.diskError))
 	}
 	if l.book.broken != nil {
 		add(alert.Disk, "hosts", "%v", l.book.broken)

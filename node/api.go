@@ -25,7 +25,7 @@ type api struct{ n *Node }
 // API returns the management interface of the Node.
 func (n *Node) API() control.Router { return api{n} }
 
-func (a api) view() *tables.View { return a.n.directory.Load().view }
+func (a api) view() *tables.View { return a.n.directory.Load().told }
 
 // Status implements control.Router.
 func (a api) Status(ctx context.Context) (control.Status, error) {
@@ -146,8 +146,8 @@ func (a api) Sites(context.Context) ([]control.Site, error) {
 func (a api) VRs(context.Context) ([]control.VR, error) {
 	d := a.n.directory.Load()
 	list := []control.VR{}
-	for _, e := range d.view.Enrolments() {
-		r, _ := d.view.LinkRecord(e.Router)
+	for _, e := range d.told.Enrolments() {
+		r, _ := d.told.LinkRecord(e.Router)
 		_, linked := d.links[e.Router]
 		vr := control.VR{
 			Router: e.Router, Name: e.Name, Site: e.Site, Kind: r.VRKind, Identity: e.Identity.Fingerprint(),
@@ -279,7 +279,7 @@ func (a api) Routes(ctx context.Context) ([]control.Route, error) {
 				for _, p := range set.Prefixes {
 					r := control.Route{VN: vn.VN.Name, Prefix: p, Local: slices.Contains(set.Routers, a.n.self.Router), VRs: []string{}}
 					for _, id := range set.Routers {
-						r.VRs = append(r.VRs, nameIn(d.view, id))
+						r.VRs = append(r.VRs, nameIn(d.told, id))
 						if at, ok := d.links[id]; ok && r.Endpoint == nil {
 							r.Linked, r.Endpoint = true, &at
 						}
@@ -391,6 +391,11 @@ func (a api) take(ctx context.Context, d *tables.Document) error {
 	}
 }
 
+// diskTrouble says that the state directory cannot be written, and what to do about it.
+func (l *loop) diskTrouble(err error) error {
+	return fmt.Errorf("the disk of this VR cannot be written (%w): make room in, or mend, what holds %s; the VR then goes on by itself", err, l.n.options.State.Path())
+}
+
 // submit keeps a document and says on stored when it is on disk: not before is it accepted.
 func (l *loop) submit(now time.Time, d *tables.Document, stored chan<- error) {
 	outcome, err := l.store.Put(now, d, tables.FromNetwork)
@@ -406,11 +411,22 @@ func (l *loop) submit(now time.Time, d *tables.Document, stored chan<- error) {
 	default:
 		l.backlog.whenStored(d.Key(), func(err error) {
 			if err != nil {
-				err = fmt.Errorf("the disk of this VR cannot be written (%w): it is kept in memory, to be stored and sent when it can; it is lost if the VR stops before", err)
+				err = fmt.Errorf("%w; it is kept in memory, to be stored and sent when it can, and is lost if the VR stops before", l.diskTrouble(err))
 			}
 			stored <- err
 		})
 	}
+}
+
+// outcome returns what has become of a request, by what is on disk: a receipt that a crash could take back is no answer.
+func (l *loop) outcome(id tables.Hash) (out control.Request, known bool) {
+	out = control.Request{ID: hex.EncodeToString(id[:]), State: "accepted"}
+	_, known = l.backlog.stored.Request(id)
+	if receipt, answered := l.backlog.stored.Receipt(id); answered {
+		known = true
+		out.State, out.Reason, out.Result = receipt.State, receipt.Reason, receipt.Result
+	}
+	return out, known
 }
 
 // Request implements control.Router.
@@ -423,15 +439,10 @@ func (a api) Request(ctx context.Context, id tables.Hash, wait time.Duration) (c
 	}
 	for was := false; ; was = true {
 		woken := make(chan struct{})
-		out := control.Request{ID: hex.EncodeToString(id[:]), State: "accepted"}
+		var out control.Request
 		known := false
 		err := a.n.call(ctx, func(now time.Time, l *loop) {
-			receipt, answered := l.store.Receipt(id)
-			_, known = l.store.Request(id)
-			if answered {
-				known = true
-				out.State, out.Reason, out.Result = receipt.State, receipt.Reason, receipt.Result
-			}
+			out, known = l.outcome(id)
 			if known && out.State != tables.StateDone && out.State != tables.StateRefused && wait > 0 {
 				l.waits[id] = append(l.waits[id], woken)
 				l.gossip.awaited(now)

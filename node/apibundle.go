@@ -72,22 +72,30 @@ func (a api) importSome(ctx context.Context, documents []*tables.Document, out *
 	result := make(chan outcome, 1)
 	err := a.n.call(ctx, func(now time.Time, l *loop) {
 		var o outcome
-		var kept []tables.DocKey
+		var waits []tables.DocKey
 		for _, d := range documents {
 			switch got, err := l.store.Put(now, d, tables.FromNetwork); {
 			case err != nil:
 				o.refused = append(o.refused, err)
 			case got == tables.Kept:
-				kept = append(kept, d.Key())
+				o.kept++
+				waits = append(waits, d.Key())
+			case got == tables.Same: // which may still be on its way to the disk
+				o.known++
+				waits = append(waits, d.Key())
 			default:
 				o.known++
 			}
 		}
-		o.kept = len(kept)
 		l.takeChanges(now)
-		for _, key := range kept {
+		for _, key := range waits {
 			stored := make(chan error, 1)
-			l.backlog.whenStored(key, func(err error) { stored <- err })
+			l.backlog.whenStored(key, func(err error) {
+				if err != nil {
+					err = l.diskTrouble(err)
+				}
+				stored <- err
+			})
 			o.stored = append(o.stored, stored)
 		}
 		result <- o
@@ -100,7 +108,7 @@ func (a api) importSome(ctx context.Context, documents []*tables.Document, out *
 		select {
 		case err := <-stored:
 			if err != nil {
-				return fmt.Errorf("the disk of this VR cannot be written: %w", err)
+				return err
 			}
 		case <-ctx.Done():
 			return ctx.Err()

@@ -106,8 +106,8 @@ func (c *clerk) compact(documents []*tables.Document, marks []tables.Mark, done 
 
 // install has the documents of an installed VN version kept together, so that a restart finds
 // that version even when parts of a newer one have replaced some of them; without documents it has
-// them removed. done is called in the control loop when that has worked.
-func (c *clerk) install(vn tables.VNID, documents []*tables.Document, done func(l *loop)) bool {
+// them removed. done is called in the control loop.
+func (c *clerk) install(vn tables.VNID, documents []*tables.Document, done func(now time.Time, l *loop, err error)) bool {
 	return c.put(func() func(time.Time, *loop) {
 		var err error
 		if documents == nil {
@@ -115,12 +115,11 @@ func (c *clerk) install(vn tables.VNID, documents []*tables.Document, done func(
 		} else {
 			err = c.dir.SetSet(vn.String(), envelopes(documents))
 		}
-		return func(_ time.Time, l *loop) {
+		return func(now time.Time, l *loop) {
 			if err != nil {
 				l.n.log.Error("installed version not stored", "vn", vn.String(), "err", err)
-				return
 			}
-			done(l)
+			done(now, l, err)
 		}
 	})
 }

@@ -15,7 +15,8 @@ import (
 // A directory is who is enrolled and where they are, for goroutines other than the control loop.
 // It is immutable once published.
 type directory struct {
-	view *tables.View
+	view *tables.View // by which datagrams are opened and find their way: at once, without waiting for the disk
+	told *tables.View // what the management interface shows: what is on disk
 	// links has the path in use of every router that we have a link with.
 	links map[tables.RouterID]netip.AddrPort
 	// queues are the queue-VRs that we are attached to.
@@ -84,7 +85,7 @@ func (n *Node) reachesAny(view *tables.View, id tables.RouterID) bool {
 
 // publishDirectory gives the other goroutines the present documents and links.
 func (l *loop) publishDirectory() {
-	d := &directory{view: l.store.Snapshot(), links: map[tables.RouterID]netip.AddrPort{}, queues: slices.Clone(l.queues.list)}
+	d := &directory{view: l.store.Snapshot(), told: l.backlog.believed(), links: map[tables.RouterID]netip.AddrPort{}, queues: slices.Clone(l.queues.list)}
 	for id, p := range l.peers {
 		if p.endpoint.IsValid() {
 			d.links[id] = p.endpoint

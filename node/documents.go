@@ -72,6 +72,7 @@ func (l *loop) keepOwn(now time.Time, documents []*tables.Document) error {
 // takeChanges has everything that changed in the store written to disk. A revocation acts first.
 func (l *loop) takeChanges(now time.Time) {
 	changes := l.store.TakeChanges()
+	l.backlog.add(changes)
 	for _, c := range changes {
 		if c.Doc != nil && c.Key.Kind == tables.KindRevocation {
 			l.revoked(now, c.Doc.Body().(tables.Revocation))
@@ -80,7 +81,7 @@ func (l *loop) takeChanges(now time.Time) {
 			l.self.handle(now, vr.Joined{})
 		}
 	}
-	l.backlog.add(now, changes)
+	l.backlog.write(now)
 }
 
 // forget drops from the store what time has ended.
@@ -98,10 +99,24 @@ func (l *loop) stored(now time.Time, changes []tables.Change) {
 	l.tellChanges(now, changes)
 	l.server.news(now)
 	l.due(now, choreHosts, tendAfter)
-	l.due(now, chorePublish, publishAfter)
+	if slices.ContainsFunc(changes, ofVN) {
+		// Before the next bundle, which may hold parts of the next version: see backlog.owes.
+		l.chore(now, chorePublish)
+	} else {
+		l.due(now, chorePublish, publishAfter)
+	}
 	if l.author != nil {
 		l.due(now, choreAuthority, publishAfter)
 	}
+}
+
+// ofVN reports whether a change may complete a version of a VN.
+func ofVN(c tables.Change) bool {
+	switch c.Key.Kind {
+	case tables.KindVN, tables.KindManifest, tables.KindFragment, tables.KindRoster:
+		return true
+	}
+	return false
 }
 
 // revoked cuts a router off at once: its links, and with them its keys.
@@ -119,6 +134,9 @@ func (l *loop) revoked(now time.Time, r tables.Revocation) {
 
 // compact rewrites the disk to hold each current document once.
 func (l *loop) compact() {
+	if l.backlog.owes() {
+		return // parts of an installed version may be in old bundles only; there will be another occasion
+	}
 	all := slices.Collect(l.store.Documents())
 	l.clerk.compact(all, l.store.HighWater(), func(_ time.Time, l *loop, err error) {
 		if err != nil {

@@ -96,7 +96,7 @@ func (b *hostBook) next(now time.Time) {
 				if err == nil {
 					l.n.ledger.Store(&made)
 				} else {
-					err = fmt.Errorf("the disk of this VR cannot be written: %w", err)
+					err = l.diskTrouble(err)
 				}
 				c.done(now, err)
 				b.next(now)
@@ -110,7 +110,7 @@ func (b *hostBook) next(now time.Time) {
 
 // pool is where this VR's hosts get their addresses. own are the addresses of this machine.
 func (n *Node) pool(own []netip.Addr) hosts.Pool {
-	v := n.directory.Load().view
+	v := n.directory.Load().told
 	e, _ := v.Enrolment(n.self.Router)
 	members := membersOf(v, e.Site)
 	own = append(ownAddresses(v, n.self.Router), own...)
@@ -409,7 +409,7 @@ func (a api) AnswerHost(ctx context.Context, id uint64, verdict control.HostVerd
 
 // Standing returns what the VR knows of a machine on its LAN.
 func (n *Node) Standing(mac hosts.MAC, addr netip.Addr) control.Standing {
-	v := n.directory.Load().view
+	v := n.directory.Load().told
 	e, _ := v.Enrolment(n.self.Router)
 	root, _ := v.Root()
 	s := control.Standing{Space: root.Space, Blocks: e.Blocks, Site: e.Site, VR: n.self.Name}

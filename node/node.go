@@ -503,6 +503,9 @@ func LoadStore(dir *state.Dir, now time.Time, log *slog.Logger) (*tables.Store, 
 		if err := dir.SetNote(incompleteNote, strings.Join(damaged, "\n")); err != nil {
 			return nil, err
 		}
+		if err := dir.SetAside(damaged); err != nil {
+			return nil, err
+		}
 	}
 	store := tables.NewStore(tables.Hash{})
 	if err := loadMarks(dir, store, log); err != nil {

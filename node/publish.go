@@ -16,7 +16,7 @@ import (
 // publish compiles the tables that are installed into what the lanes read, and lets the links
 // know which VNs we accept from whom. On an error the lanes keep what they have.
 func (l *loop) publish(now time.Time) error {
-	view := l.store.Snapshot()
+	view := l.backlog.believed()
 	l.closeMerged(now)
 	installed, problems := l.tables.Update(view)
 	l.noteMerged(now, installed)
@@ -27,8 +27,8 @@ func (l *loop) publish(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	l.keepInstalled(installed)
 	l.installed, l.compiled = installed, compiled
+	l.keepInstalled(now)
 	l.publishPeers()
 	l.publishDirectory()
 	l.tellDelivers(view)
@@ -253,21 +253,26 @@ func ownAddresses(view *tables.View, id tables.RouterID) []netip.Addr {
 }
 
 // keepInstalled has the documents of each installed version kept together on disk, and removes the
-// sets of VNs that are no more. What does not work is tried again at the next change.
-func (l *loop) keepInstalled(installed []tables.Installed) {
+// sets of VNs that are no more. What does not work is tried again, and no bundle is written before: see backlog.owes.
+func (l *loop) keepInstalled(now time.Time) {
 	present := map[tables.VNID]bool{}
-	for _, vn := range installed {
+	for _, vn := range l.installed {
 		present[vn.VN.ID] = true
-		if l.onDisk[vn.VN.ID] == vn.VN.Version {
-			continue
+		if l.onDisk[vn.VN.ID] != vn.VN.Version {
+			l.backlog.keepSet(now, vn)
 		}
-		id, version := vn.VN.ID, vn.VN.Version
-		l.clerk.install(id, vn.Documents, func(l *loop) { l.onDisk[id] = version })
-		l.n.log.Info("VN installed", "vn", vn.VN.Name, "version", version)
 	}
 	for id := range l.onDisk {
 		if !present[id] {
-			l.clerk.install(id, nil, func(l *loop) { delete(l.onDisk, id) })
+			l.clerk.install(id, nil, func(now time.Time, l *loop, err error) {
+				if err != nil {
+					return
+				}
+				delete(l.onDisk, id)
+				if i := slices.IndexFunc(l.installed, func(vn tables.Installed) bool { return vn.VN.ID == id }); i >= 0 {
+					l.backlog.keepSet(now, l.installed[i]) // it has come back meanwhile
+				}
+			})
 		}
 	}
 }

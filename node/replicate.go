@@ -274,9 +274,10 @@ func (r *replication) take(now time.Time, from tables.RouterID, x *exchange) boo
 	return true
 }
 
-// body returns the envelope of a document that a peer wants.
+// body returns the envelope of a document that a peer wants. A newer one that is not on disk is not given: after a crash this VR,
+// if it is the signer, could sign another one of that version.
 func (r *replication) body(key tables.DocKey) []byte {
-	if d := r.l.store.Get(key); d != nil {
+	if d := r.l.backlog.stored.Get(key); d != nil {
 		return d.Bytes()
 	}
 	return nil

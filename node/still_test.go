@@ -2,6 +2,7 @@ package node
 
 import (
 	"crypto/ed25519"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -46,17 +47,25 @@ func withStill(t *testing.T, f func(t *testing.T, s *still)) {
 		founded, err := Found(time.Now(), Founding{Name: "still", VR: "alpha", Site: "alpha", UserName: "admin", Rand: random})
 		s.check(err)
 		s.check(founded.Store(dir))
-		n, err := New(Options{
-			State: dir, Socket: quietSocket{s.sent}, Rand: random, Log: slog.New(slog.DiscardHandler),
-			Settings: Settings{Kind: "auto", PathMTU: 1500, AutoAdmit: "open"}, Software: "test",
-		})
-		s.check(err)
-		s.l, s.authority, s.enrolled = n.loop, n.self.authority, n.self.Router
+		s.check(s.start(dir, random, "open"))
+		s.enrolled = s.l.n.self.Router
 		s.l.author = nil
 		user := founded.Keys["user"]
 		s.user = ed25519.NewKeyFromSeed(user[:])
 		f(t, s)
 	})
+}
+
+// start makes the VR of a state directory.
+func (s *still) start(dir *state.Dir, random io.Reader, autoAdmit string) error {
+	n, err := New(Options{
+		State: dir, Socket: quietSocket{s.sent}, Rand: random, Log: slog.New(slog.DiscardHandler),
+		Settings: Settings{Kind: "auto", PathMTU: 1500, AutoAdmit: autoAdmit}, Software: "test",
+	})
+	if err == nil {
+		s.l, s.authority = n.loop, n.self.authority
+	}
+	return err
 }
 
 func (s *still) check(err error) {

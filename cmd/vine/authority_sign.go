@@ -1,17 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/vine-mesh/vine/internal/durable"
 	"github.com/vine-mesh/vine/node/state"
 	"github.com/vine-mesh/vine/policy"
 	"github.com/vine-mesh/vine/tables"
@@ -135,7 +134,7 @@ file, or from a copy of it that is older, can sign two things for one version. V
 			if err := d.work(e.Now(), chosen, reasons, func(a policy.Answer) { answers = append(answers, a) }); err != nil {
 				return err
 			}
-			if err := d.write(args[0], out); err != nil {
+			if err := d.write(durable.OS, args[0], out); err != nil {
 				return err
 			}
 			e.say("what is signed is in %s: give it to any VR with vine authority import", out)
@@ -190,7 +189,7 @@ func (d *desktop) work(now time.Time, chosen map[tables.Hash]bool, reasons map[t
 }
 
 // write keeps what the key has signed, durably, and then writes what the file asked lacks of it to out.
-func (d *desktop) write(asked, out string) error {
+func (d *desktop) write(fs durable.FS, asked, out string) error {
 	raw, err := readBundleFile(asked)
 	if err != nil {
 		return err
@@ -213,37 +212,10 @@ func (d *desktop) write(asked, out string) error {
 			news = append(news, document.Bytes())
 		}
 	}
-	if err := replaceFile(d.signed, state.AppendBundle(nil, signed)); err != nil {
+	if err := durable.Replace(fs, d.signed, state.AppendBundle(nil, signed), 0o600); err != nil {
 		return err
 	}
-	return writeNew(out, state.AppendBundle(nil, news), 0o644)
-}
-
-// replaceFile makes a file hold content, whole and durably: the old content or the new, never a part.
-func replaceFile(path string, content []byte) error {
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) {
-		return nil
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	syncDir(filepath.Dir(path))
-	return nil
+	return writeNewOn(fs, out, state.AppendBundle(nil, news), 0o644)
 }
 
 // printAnswers prints what was decided about requests.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/vine-mesh/vine/internal/durable"
 	"github.com/vine-mesh/vine/node/config"
 )
 
@@ -48,28 +49,17 @@ func (e *Env) planConfig(text string, want func(config.Config) bool) (*configEdi
 
 // write replaces the file in one step.
 func (c *configEdit) write() error {
-	dir := filepath.Dir(c.path)
 	mode := fs.FileMode(0o644)
 	if st, err := os.Stat(c.path); err == nil {
 		mode = st.Mode().Perm()
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("write configuration: %w", err)
-	}
-	tmp, err := os.CreateTemp(dir, ".vine-*.toml")
-	if err != nil {
-		return fmt.Errorf("write configuration: %w", err)
-	}
-	defer os.Remove(tmp.Name()) // a no-op after the rename
-	_, err = tmp.Write(c.new)
-	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
+	err := durable.MkdirAll(durable.OS, filepath.Dir(c.path), 0o755)
 	if err == nil {
-		err = os.Rename(tmp.Name(), c.path)
+		err = durable.Replace(durable.OS, c.path, c.new, mode)
 	}
 	if err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
-	syncDir(dir)
 	return nil
 }
 

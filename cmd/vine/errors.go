@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -141,12 +142,19 @@ func hintOf(err error) string {
 		return "start the VR of this machine with `vine up`, or name its control socket with --socket"
 	case errors.Is(err, fs.ErrPermission):
 		return "run it as root, or as a member of the group that owns the file"
+	case ofDisk(err):
+		return "make room on that disk, or mend it, and run it again"
 	case errors.Is(err, state.ErrInUse):
 		return "a VR runs on it: stop that first, or name another configuration with --config"
 	case errors.Is(err, node.ErrNotEnrolled):
 		return "found a federation with `vine init`, or join one with `vine join SEED`"
 	}
 	return ""
+}
+
+// ofDisk reports whether err is that a disk is full, read-only or broken.
+func ofDisk(err error) bool {
+	return slices.ContainsFunc([]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // report tells the user about err, with which the command c ended, and returns the exit code.

@@ -109,7 +109,7 @@ func (j joiner) run(ctx context.Context, e *Env) error {
 	}
 	switch {
 	case err == nil:
-	case errors.Is(err, node.ErrRefused) || errors.Is(err, context.Canceled):
+	case errors.Is(err, node.ErrRefused) || errors.Is(err, context.Canceled) || ofDisk(err):
 		return err
 	case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, node.ErrNoAnswer):
 		return hinted(err, "the same command goes on with the same identity; an administrator may run `vine pending` meanwhile")

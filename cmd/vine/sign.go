@@ -8,12 +8,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"reflect"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/vine-mesh/vine/internal/durable"
 	"github.com/vine-mesh/vine/tables"
 )
 
@@ -135,34 +135,15 @@ func (e *Env) putDocument(raw []byte, out string) error {
 
 // writeNew writes a file that does not exist yet, whole or not at all, and durably.
 func writeNew(path string, content []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	return writeNewOn(durable.OS, path, content, mode)
+}
+
+func writeNewOn(f durable.FS, path string, content []byte, mode fs.FileMode) error {
+	err := durable.Create(f, path, content, mode)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s exists; it is not replaced", path)
 	}
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		os.Remove(path)
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	syncDir(filepath.Dir(path))
-	return nil
-}
-
-// syncDir makes changes of names in a directory last. Not every file system can.
-func syncDir(path string) {
-	if d, err := os.Open(path); err == nil {
-		d.Sync()
-		d.Close()
-	}
+	return err
 }
 
 func isTerminal(w io.Writer) bool {

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/vine-mesh/vine/internal/durable"
 	"github.com/vine-mesh/vine/tables"
 )
 
@@ -66,7 +66,7 @@ func (e *Env) makeUserKey(path string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make user key: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := durable.MkdirAll(durable.OS, filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
 	return key, writeNew(path, credential{key: key}.text(), 0o600)

@@ -6,11 +6,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vine-mesh/vine/internal/durable"
 )
 
 const (
@@ -24,27 +26,27 @@ const (
 
 var errDamaged = errors.New("bundle is damaged")
 
-// Append stores documents as one bundle: after a crash all of them are there, or none.
+// Append stores documents as one bundle: after a crash all of them are there, or none. What it could not store may be there after a
+// crash all the same.
 func (d *Dir) Append(documents ...[]byte) error {
 	if len(documents) == 0 {
 		return nil
 	}
-	if err := writeFile(d.bundlePath(d.next), AppendBundle(nil, documents)); err != nil {
-		return err
-	}
+	// A number whose file may be there is not used again: Compact removes what has an older one than its own.
+	path := d.bundlePath(d.next)
 	d.next++
+	if err := durable.Replace(d.fs, path, AppendBundle(nil, documents), 0o600); err != nil {
+		_ = d.fs.Remove(path) // it may read as if it were on disk: the next start would believe that
+		return fmt.Errorf("store documents: %w", err)
+	}
 	return nil
 }
 
-// Load returns every document on disk, oldest bundle first, and the names of damaged bundles,
-// which it sets aside. It also removes temporary files that a crash left.
+// Load returns every document on disk, oldest bundle first, and the names of damaged bundles; see SetAside.
 func (d *Dir) Load() (documents [][]byte, damaged []string, err error) {
-	leftovers, err := filepath.Glob(filepath.Join(d.path, bundleDir, ".tmp-*"))
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, name := range leftovers {
-		os.Remove(name)
+	// A bundle may have its name only until the next crash: a VR that was killed did not come to this.
+	if err := d.fs.SyncDir(filepath.Join(d.path, bundleDir)); err != nil {
+		return nil, nil, fmt.Errorf("load documents: %w", err)
 	}
 	numbers, err := d.bundles()
 	if err != nil {
@@ -52,24 +54,32 @@ func (d *Dir) Load() (documents [][]byte, damaged []string, err error) {
 	}
 	for _, n := range numbers {
 		path := d.bundlePath(n)
-		content, err := os.ReadFile(path)
+		content, err := d.fs.ReadFile(path)
 		if err != nil {
 			return nil, nil, fmt.Errorf("load documents: %w", err)
 		}
 		docs, err := ParseBundle(content)
 		if err != nil {
 			damaged = append(damaged, filepath.Base(path))
-			if err := os.Rename(path, path+".bad"); err != nil {
-				return nil, nil, fmt.Errorf("set damaged bundle aside: %w", err)
-			}
 			continue
 		}
 		documents = append(documents, docs...)
 	}
 	if len(numbers) > 0 {
-		d.next = numbers[len(numbers)-1] + 1
+		d.next = max(d.next, numbers[len(numbers)-1]+1)
 	}
 	return documents, damaged, nil
+}
+
+// SetAside gives damaged bundles another name, by which Load does not find them. Note first, durably, what depends on their absence.
+func (d *Dir) SetAside(damaged []string) error {
+	for _, name := range damaged {
+		path := filepath.Join(d.path, bundleDir, name)
+		if err := d.fs.Rename(path, path+".bad"); err != nil {
+			return fmt.Errorf("set damaged bundle aside: %w", err)
+		}
+	}
+	return nil
 }
 
 // readTries is how often Read starts again when bundles vanish under it: a running VR may be putting
@@ -80,14 +90,14 @@ const readTries = 5
 // takes no lock, so it works beside a running VR. Damaged bundles are left out. Without a directory
 // there are no documents.
 func Read(path string) ([][]byte, error) {
-	d := &Dir{path: path}
+	d := dirOn(durable.OS, path, nil)
 	for try := 1; ; try++ {
 		documents, err := d.read()
 		switch {
 		case err == nil:
 			return documents, nil
-		case errors.Is(err, os.ErrNotExist) && try < readTries:
-		case errors.Is(err, os.ErrNotExist):
+		case errors.Is(err, fs.ErrNotExist) && try < readTries:
+		case errors.Is(err, fs.ErrNotExist):
 			return nil, nil
 		default:
 			return nil, fmt.Errorf("read state directory: %w", err)
@@ -101,7 +111,7 @@ func (d *Dir) read() (documents [][]byte, err error) {
 		return nil, err
 	}
 	for _, n := range numbers {
-		content, err := os.ReadFile(d.bundlePath(n))
+		content, err := d.fs.ReadFile(d.bundlePath(n))
 		if err != nil {
 			return nil, err
 		}
@@ -132,31 +142,39 @@ func (d *Dir) Compact(documents [][]byte) error {
 		return err
 	}
 	for _, n := range old {
-		if err := os.Remove(d.bundlePath(n)); err != nil {
+		if err := d.fs.Remove(d.bundlePath(n)); err != nil {
 			return fmt.Errorf("compact documents: %w", err)
 		}
 	}
-	return syncDir(filepath.Join(d.path, bundleDir))
+	return d.fs.SyncDir(filepath.Join(d.path, bundleDir))
 }
 
 // SetSet stores documents as the set called name, replacing the one of that name: after a crash
 // there is the old set or the new one.
 func (d *Dir) SetSet(name string, documents [][]byte) error {
-	if err := os.MkdirAll(filepath.Join(d.path, setDir), 0o700); err != nil {
+	if err := durable.MkdirAll(d.fs, filepath.Join(d.path, setDir), 0o700); err != nil {
 		return fmt.Errorf("store set: %w", err)
 	}
-	return writeFile(filepath.Join(d.path, setDir, name+bundleSuffix), AppendBundle(nil, documents))
+	return durable.Replace(d.fs, d.setPath(name), AppendBundle(nil, documents), 0o600)
 }
 
 // Sets returns every set on disk. A damaged one is left out.
 func (d *Dir) Sets() ([][][]byte, error) {
-	names, err := filepath.Glob(filepath.Join(d.path, setDir, "*"+bundleSuffix))
-	if err != nil {
-		return nil, err
+	names, err := d.fs.Names(filepath.Join(d.path, setDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("load sets: %w", err)
+	}
+	if len(names) > 0 { // as Load
+		if err := d.fs.SyncDir(filepath.Join(d.path, setDir)); err != nil {
+			return nil, fmt.Errorf("load sets: %w", err)
+		}
 	}
 	var sets [][][]byte
 	for _, name := range names {
-		content, err := os.ReadFile(name)
+		if !strings.HasSuffix(name, bundleSuffix) {
+			continue
+		}
+		content, err := d.fs.ReadFile(filepath.Join(d.path, setDir, name))
 		if err != nil {
 			return nil, fmt.Errorf("load set: %w", err)
 		}
@@ -168,13 +186,9 @@ func (d *Dir) Sets() ([][][]byte, error) {
 }
 
 // RemoveSet removes the set called name, if there is one.
-func (d *Dir) RemoveSet(name string) error {
-	err := os.Remove(filepath.Join(d.path, setDir, name+bundleSuffix))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+func (d *Dir) RemoveSet(name string) error { return durable.Remove(d.fs, d.setPath(name)) }
+
+func (d *Dir) setPath(name string) string { return filepath.Join(d.path, setDir, name+bundleSuffix) }
 
 func (d *Dir) bundlePath(n uint64) string {
 	return filepath.Join(d.path, bundleDir, fmt.Sprintf("%012d%s", n, bundleSuffix))
@@ -182,13 +196,12 @@ func (d *Dir) bundlePath(n uint64) string {
 
 // bundles returns the numbers of the bundles on disk, sorted.
 func (d *Dir) bundles() ([]uint64, error) {
-	entries, err := os.ReadDir(filepath.Join(d.path, bundleDir))
+	names, err := d.fs.Names(filepath.Join(d.path, bundleDir))
 	if err != nil {
 		return nil, fmt.Errorf("list documents: %w", err)
 	}
 	var numbers []uint64
-	for _, e := range entries {
-		name := e.Name()
+	for _, name := range names {
 		text, ok := strings.CutSuffix(name, bundleSuffix)
 		if !ok {
 			continue

@@ -4,13 +4,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/vine-mesh/vine/internal/durable"
 )
 
 // ErrInUse says that another process holds the directory.
@@ -18,29 +18,39 @@ var ErrInUse = errors.New("the state directory is in use by another vine process
 
 // A Dir is an open state directory. Its lock keeps a second VR out until Close.
 type Dir struct {
-	path string
-	lock *os.File
-	next uint64 // number of the next bundle; Invariant: greater than every bundle on disk
+	fs    durable.FS
+	path  string
+	lock  io.Closer
+	next  uint64 // number of the next bundle; Invariant: greater than every bundle on disk
+	marks durable.Log
 }
 
 // Open opens the state directory at path, making it with mode 0700 when it is absent. It returns
 // an error that wraps ErrInUse when another process has it open.
-func Open(path string) (*Dir, error) {
-	if err := os.MkdirAll(filepath.Join(path, bundleDir), 0o700); err != nil {
-		return nil, fmt.Errorf("make state directory: %w", err)
+func Open(path string) (*Dir, error) { return OpenOn(durable.OS, path) }
+
+// OpenOn is Open on another file system.
+func OpenOn(fs durable.FS, path string) (*Dir, error) {
+	for _, dir := range []string{path, filepath.Join(path, bundleDir)} {
+		if err := durable.MkdirAll(fs, dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make state directory: %w", err)
+		}
 	}
-	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := fs.Lock(filepath.Join(path, "lock"), 0o600)
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open state directory: %w", err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		lock.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s: %w", path, ErrInUse)
-		}
-		return nil, fmt.Errorf("lock state directory: %w", err)
+	for _, dir := range []string{path, filepath.Join(path, bundleDir), filepath.Join(path, setDir)} {
+		durable.Sweep(fs, dir)
 	}
-	return &Dir{path: path, lock: lock, next: 1}, nil
+	return dirOn(fs, path, lock), nil
+}
+
+func dirOn(fs durable.FS, path string, lock io.Closer) *Dir {
+	return &Dir{fs: fs, path: path, lock: lock, next: 1, marks: durable.Log{FS: fs, Path: filepath.Join(path, marksName), Whole: wholeRecords}}
 }
 
 // Path returns the directory's path.
@@ -53,17 +63,17 @@ func (d *Dir) Close() error { return d.lock.Close() }
 // read is refused.
 func (d *Dir) Key(name string) (key [32]byte, ok bool, err error) {
 	path := d.keyPath(name)
-	st, err := os.Stat(path)
+	mode, err := d.fs.Mode(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return key, false, nil
 	}
 	if err != nil {
 		return key, false, fmt.Errorf("read key: %w", err)
 	}
-	if st.Mode().Perm()&0o077 != 0 {
-		return key, false, fmt.Errorf("key file %s is open to others (mode %04o): run chmod 600 on it", path, st.Mode().Perm())
+	if mode.Perm()&0o077 != 0 {
+		return key, false, fmt.Errorf("key file %s is open to others (mode %04o): run chmod 600 on it", path, mode.Perm())
 	}
-	text, err := os.ReadFile(path)
+	text, err := d.fs.ReadFile(path)
 	if err != nil {
 		return key, false, fmt.Errorf("read key: %w", err)
 	}
@@ -76,26 +86,20 @@ func (d *Dir) Key(name string) (key [32]byte, ok bool, err error) {
 
 // SetKey stores the 32-byte secret called name, durably, with mode 0600. It does not replace one.
 func (d *Dir) SetKey(name string, key [32]byte) error {
-	if _, err := os.Stat(d.keyPath(name)); err == nil {
-		return fmt.Errorf("key %s exists", name)
+	if err := durable.Create(d.fs, d.keyPath(name), []byte(hex.EncodeToString(key[:])+"\n"), 0o600); err != nil {
+		return fmt.Errorf("store key: %w", err)
 	}
-	return writeFile(d.keyPath(name), []byte(hex.EncodeToString(key[:])+"\n"))
+	return nil
 }
 
 // RemoveKey removes the secret called name, if there is one.
-func (d *Dir) RemoveKey(name string) error {
-	err := os.Remove(d.keyPath(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+func (d *Dir) RemoveKey(name string) error { return durable.Remove(d.fs, d.keyPath(name)) }
 
 func (d *Dir) keyPath(name string) string { return filepath.Join(d.path, name+".key") }
 
 // Note returns the small text called name, or "" when there is none.
 func (d *Dir) Note(name string) (string, error) {
-	text, err := os.ReadFile(filepath.Join(d.path, name))
+	text, err := d.fs.ReadFile(filepath.Join(d.path, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -104,7 +108,7 @@ func (d *Dir) Note(name string) (string, error) {
 
 // SetNote stores the small text called name, durably, replacing what was there.
 func (d *Dir) SetNote(name, text string) error {
-	return writeFile(filepath.Join(d.path, name), []byte(text+"\n"))
+	return durable.Replace(d.fs, filepath.Join(d.path, name), []byte(text+"\n"), 0o600)
 }
 
 // Boot counts one more start of this VR and returns the count, which is on disk before it
@@ -125,41 +129,4 @@ func (d *Dir) Boot() (uint64, error) {
 		return 0, fmt.Errorf("store boot count: %w", err)
 	}
 	return count, nil
-}
-
-// writeFile puts content at path so that after a crash there is the old content or the new,
-// never a mixture: temporary file, fsync, rename, fsync of the directory.
-func writeFile(path string, content []byte) error {
-	dir := filepath.Dir(path)
-	tmp, err := os.CreateTemp(dir, ".tmp-*")
-	if err != nil {
-		return fmt.Errorf("store %s: %w", filepath.Base(path), err)
-	}
-	defer os.Remove(tmp.Name()) // a no-op after the rename
-	_, err = tmp.Write(content)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err == nil {
-		err = syncDir(dir)
-	}
-	if err != nil {
-		return fmt.Errorf("store %s: %w", filepath.Base(path), err)
-	}
-	return nil
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"slices"
 	"testing"
+
+	"github.com/vine-mesh/vine/internal/durable"
 )
 
 func marks(t *testing.T, d *Dir) []string {
@@ -32,7 +34,7 @@ func TestTornMarks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	whole, err := os.ReadFile(d.marksPath())
+	whole, err := os.ReadFile(d.marks.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,9 +43,10 @@ func TestTornMarks(t *testing.T) {
 		flipped := bytes.Clone(whole)
 		flipped[n] ^= 1
 		for _, damaged := range [][]byte{whole[:n], flipped} {
-			if err := os.WriteFile(d.marksPath(), damaged, 0o600); err != nil {
+			if err := os.WriteFile(d.marks.Path, damaged, 0o600); err != nil {
 				t.Fatal(err)
 			}
+			d = dirOn(durable.OS, d.path, d.lock) // as the next start finds it
 			if got := marks(t, d); !slices.Equal(got, []string{"a", ""}) {
 				t.Fatalf("damaged at %d: %q", n, got)
 			}

@@ -7,7 +7,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/vine-mesh/vine/internal/durable/durabletest"
 )
 
 func open(t *testing.T, path string) *Dir {
@@ -82,6 +85,9 @@ func TestTornBundleIsSetAside(t *testing.T) {
 	docs, damaged := load(t, d)
 	if !slices.Equal(docs, []string{"b"}) || len(damaged) != 1 {
 		t.Fatalf("loaded %q, damaged %q", docs, damaged)
+	}
+	if err := d.SetAside(damaged); err != nil {
+		t.Fatal(err)
 	}
 	if _, damaged := load(t, d); damaged != nil {
 		t.Fatalf("damaged bundle was not set aside: %q", damaged)
@@ -168,6 +174,97 @@ func TestKeyFiles(t *testing.T) {
 	os.Chmod(path, 0o600)
 	if _, _, err := d.Key("identity"); err == nil || strings.Contains(err.Error(), "canary") {
 		t.Fatalf("a damaged key: %v", err)
+	}
+}
+
+// TestCompactAfterFailedAppend: a bundle whose directory could not be synced is not taken for the compacted one. Once both had one
+// number, and the compaction removed every document.
+func TestCompactAfterFailedAppend(t *testing.T) {
+	disk := durabletest.New()
+	d, err := OpenOn(disk, "/state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Append([]byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	disk.Fault = func(op durabletest.Op) error {
+		if op.Kind == "syncdir" || op.Kind == "remove" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	if d.Append([]byte("b")) == nil {
+		t.Fatal("stored, though the directory was not synced")
+	}
+	disk.Fault = nil
+	if err := d.Compact([][]byte{[]byte("a"), []byte("b")}); err != nil {
+		t.Fatal(err)
+	}
+	d, err = OpenOn(disk.Crash(nil), "/state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if docs, damaged := load(t, d); !slices.Equal(docs, []string{"a", "b"}) || damaged != nil {
+		t.Fatalf("after the compaction: %q, damaged %q", docs, damaged)
+	}
+}
+
+// TestKilledThenPowerLoss: a program that was killed between the rename of a bundle and the sync of its directory leaves one that reads
+// as if it were on disk. Who starts then and is told its documents has them after a power loss too.
+func TestKilledThenPowerLoss(t *testing.T) {
+	disk := durabletest.New()
+	d, err := OpenOn(disk, "/state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var killed *durabletest.Disk
+	disk.After = func(op durabletest.Op) {
+		if op.Kind == "rename" {
+			killed = disk.Kill()
+		}
+	}
+	if err := d.Append([]byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	if d, err = OpenOn(killed, "/state"); err != nil {
+		t.Fatal(err)
+	}
+	if docs, _ := load(t, d); !slices.Equal(docs, []string{"a"}) {
+		t.Fatalf("after the kill: %q", docs)
+	}
+	if d, err = OpenOn(killed.Crash(nil), "/state"); err != nil {
+		t.Fatal(err)
+	}
+	if docs, _ := load(t, d); !slices.Equal(docs, []string{"a"}) {
+		t.Fatalf("after the power loss: %q", docs)
+	}
+}
+
+// TestLeftoversAreSwept: what a crash leaves of a file that was being written, a key perhaps, is gone after the next start.
+func TestLeftoversAreSwept(t *testing.T) {
+	disk := durabletest.New()
+	var killed *durabletest.Disk
+	d, err := OpenOn(disk, "/state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.After = func(op durabletest.Op) {
+		if op.Kind == "write" {
+			killed = disk.Kill()
+		}
+	}
+	if err := d.SetKey("identity", [32]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	if names, _ := killed.Names("/state"); len(names) != 2 {
+		t.Fatalf("want an unfinished key: %q", names)
+	}
+	if _, err := OpenOn(killed, "/state"); err != nil {
+		t.Fatal(err)
+	}
+	if names, _ := killed.Names("/state"); !slices.Equal(names, []string{"documents"}) {
+		t.Errorf("left: %q", names)
 	}
 }
 

@@ -3,10 +3,11 @@ package hostnet
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 
-	"golang.org/x/sys/unix"
+	"github.com/vine-mesh/vine/internal/durable"
 )
 
 // A Setup is the changes that Apply made. Its methods may be called concurrently, but all on
@@ -15,7 +16,7 @@ type Setup struct {
 	mu      sync.Mutex // guards all fields
 	kernel  *kernel
 	journal journal
-	lock    *os.File
+	lock    io.Closer
 	current state
 	closed  bool
 	noForce bool // tests: play a kernel without force_forwarding
@@ -117,7 +118,7 @@ func teardown(journalPath string) error {
 	if err := j.save(state{}); err != nil {
 		return err
 	}
-	return os.Remove(lock.Name())
+	return os.Remove(lockPath(journalPath))
 }
 
 func (s *Setup) release() {
@@ -129,20 +130,18 @@ func (s *Setup) release() {
 
 // lockJournal makes sure that one process uses the journal. The kernel drops the lock when the
 // process ends, however it ends.
-func lockJournal(path string) (*os.File, error) {
-	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+func lockJournal(path string) (io.Closer, error) {
+	lock, err := durable.OS.Lock(lockPath(path), 0o600)
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, fmt.Errorf("journal %s is in use: another router runs with it; stop that one first", path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("journal %s is in use: another router runs with it; stop that one first", path)
-		}
-		return nil, fmt.Errorf("lock journal %s: %w", path, err)
-	}
-	return f, nil
+	return lock, nil
 }
+
+func lockPath(journal string) string { return journal + ".lock" }
 
 // reconcile takes the machine from s.current to what the plan wants.
 func (s *Setup) reconcile(plan Plan) error {

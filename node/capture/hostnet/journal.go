@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
+
+	"github.com/vine-mesh/vine/internal/durable"
 )
 
 // journalFormat is the version of the journal file.
@@ -60,42 +61,17 @@ func (j journal) load() (state, error) {
 // save makes the file say s; it is on disk when save returns. An empty state removes the file.
 func (j journal) save(s state) error {
 	if s.empty() {
-		if err := os.Remove(j.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := durable.Remove(durable.OS, j.path); err != nil {
 			return fmt.Errorf("remove journal: %w", err)
 		}
 		return nil
 	}
 	b, err := json.MarshalIndent(journalFile{Format: journalFormat, Boot: bootID(), state: s}, "", "\t")
 	if err == nil {
-		err = replaceFile(j.path, append(b, '\n'))
+		err = durable.Replace(durable.OS, j.path, append(b, '\n'), 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("write journal: %w", err)
 	}
 	return nil
-}
-
-// replaceFile writes a file so that after a crash at any point it is the old or the new one.
-func replaceFile(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
