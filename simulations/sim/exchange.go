@@ -17,7 +17,7 @@ func (e *Engine) linkBytes() int64 {
 // startExchange begins the anti-entropy that a View asked for. It ends when as many round trips are over as the real
 // comparison takes, or after streamPatience if nobody answers.
 func (e *Engine) startExchange(v, peer int32) {
-	if !e.meets(v, peer) {
+	if !e.meets(v, peer) || e.defects.noEntropy {
 		e.q.add(e.now+streamPatience, evExchangeEnd, v, e.vrs[v].life, -1-peer)
 		return
 	}

@@ -431,7 +431,7 @@ func (e *Engine) hush(v int32, u *use) {
 // silent is when a limited VR gives up a link, unless it answers again.
 func (e *Engine) silent(v, nonce, q int32) {
 	u := e.vrs[v].limited.use(q)
-	if u == nil || u.nonce != nonce || e.reaches(v, u) {
+	if u == nil || u.nonce != nonce || e.reaches(v, u) || e.defects.keepsDead {
 		return
 	}
 	e.release(u)
