@@ -163,7 +163,7 @@ func (e *Engine) converged(doc int32, version uint32) {
 	later := int64(0)
 	for v := range e.vrs {
 		r := &e.vrs[v]
-		if !r.joined || r.paused || r.leaving || d.held[v] >= version {
+		if !r.joined || r.paused || r.leaving || r.revoked || d.held[v] >= version { // nobody talks to the revoked
 			continue
 		}
 		since := max(e.lastPartition(), r.since, r.resumed, e.lossUntil)

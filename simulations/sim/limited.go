@@ -347,6 +347,7 @@ func (e *Engine) linked(v, nonce, q int32) {
 	if u.wanted {
 		e.ask(v, u)
 	}
+	e.linkUp(v, q)
 	e.planQueues(v, e.now+int64(time.Millisecond))
 }
 

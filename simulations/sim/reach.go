@@ -114,6 +114,11 @@ func (e *Engine) follow(p *pair) bool {
 	if members := p.net.uses(p.b); members == nil || !members.has(p.a) || !members.has(p.b) {
 		e.broke(invariantIsolation, "%s takes a packet of %s in %s, which does not hold both there", e.name(p.b), e.name(p.a), p.net.name)
 	}
+	if !p.linked {
+		e.vrs[p.a].sent += handshakeBytes / 2
+		e.vrs[p.b].sent += handshakeBytes / 2
+		e.linkUp(p.a, p.b)
+	}
 	p.linked, p.kind = true, kind
 	p.lives = [2]int32{e.vrs[p.a].life, e.vrs[p.b].life}
 	return true
@@ -183,6 +188,9 @@ func (e *Engine) followPairs() {
 		if do || bound == 0 {
 			continue
 		}
+		if !e.feasible(p) {
+			p.badFrom = e.now
+		}
 		if since := max(p.badFrom, e.fault, e.vrs[p.a].fault, e.vrs[p.b].fault); e.now-since > bound {
 			e.broke(invariantReach, "%s does not reach %s in %s, %v after the last fault", e.name(p.a), e.name(p.b), p.net.name, seconds(e.now-since))
 		}
@@ -191,6 +199,11 @@ func (e *Engine) followPairs() {
 		e.reach.sumShould += e.reach.should
 		e.reach.sumDo += e.reach.do
 	}
+}
+
+// feasible reports whether the network allows a pair a path at all: without a queue-VR on its side of a split a limited VR has none.
+func (e *Engine) feasible(p *pair) bool {
+	return !e.isLimited[p.b] && bestPath(e.nat(p.a), e.nat(p.b)) != relayed || e.queueThere(p.b) || e.isLimited[p.a] && e.queueThere(p.a)
 }
 
 // bestPath is the path that two sites end on by their translators, as docs/paths.md has measured it.
