@@ -25,7 +25,7 @@ type vr struct {
 	probeGood                   bool
 	awareness, missing          int8
 
-	life    int32 // grows with each start and end, so that timers of a former life are known
+	life    int32 // grows with each start and end, so that timers of a former life are known; odd while it runs
 	churned int
 
 	number                        uint32 // its incarnation
