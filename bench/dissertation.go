@@ -25,7 +25,7 @@ const VineAuthOnly = Vine + "/auth-only"
 func OpenVPNWith(cipher, auth string) string { return "openvpn/" + cipher + "," + auth }
 
 // Reproductions are those that need no more than packages bench and lab.
-var Reproductions = []Reproduction{ceilings, forwarders, openVPNCase, authentication, interceptions, injections, messageSizes}
+var Reproductions = []Reproduction{ceilings, forwarders, openVPNCase, authentication, interceptions, injections, messageSizes, processing, workers}
 
 // The measures of reproductions. Size zero is the MTU of the party's tunnel.
 var (

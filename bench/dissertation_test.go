@@ -52,7 +52,7 @@ func TestReproductions(t *testing.T) {
 			}
 		}
 		// 1,000 packets of 1,000 bytes a second are 8 Mb/s.
-		if p.Plan != nil && p.Name != "3-17" && p.Name != "4-4" && p.Name != "4-5" && table.Rows[0][1] != "8.00 (8.00 to 8.00)" {
+		if p.Plan != nil && p.Name != "3-17" && p.Name != "4-4" && p.Name != "4-5" && p.Name != "4-13" && table.Rows[0][1] != "8.00 (8.00 to 8.00)" {
 			t.Errorf("%s: %q", p.Name, table.Rows[0])
 		}
 	}

@@ -65,20 +65,20 @@ func (h *held) kick() {
 }
 
 // mayGo reports whether the caller has to send a relay datagram now. Else it was kept or dropped.
-func (h *held) mayGo(s *snapshot, next *hopPeer, r frame.Relay, b []byte) bool {
+func (h *held) mayGo(s *snapshot, next *hopPeer, r frame.Relay, b []byte, ecn uint8) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
 	if next.polls {
-		h.poll.Push(now, r.Destination, b)
+		h.poll.Push(now, relay.Packet{Client: r.Destination, Bytes: b, ECN: ecn})
 		return false
 	}
-	return h.turn(now, s, next, r, b)
+	return h.turn(now, s, next, r, b, ecn)
 }
 
 // turn reports whether a datagram may go now; else the queue has it. It is charged to the client that it is
 // carried for: the sender, unless only the receiver is one. h.mu is held.
-func (h *held) turn(now time.Time, s *snapshot, next *hopPeer, r frame.Relay, b []byte) bool {
+func (h *held) turn(now time.Time, s *snapshot, next *hopPeer, r frame.Relay, b []byte, ecn uint8) bool {
 	if !h.rated.Load() {
 		return true
 	}
@@ -86,7 +86,7 @@ func (h *held) turn(now time.Time, s *snapshot, next *hopPeer, r frame.Relay, b 
 	if from := s.hops[r.Source]; next.attached && (from == nil || !from.attached) {
 		client = r.Destination
 	}
-	if h.queue.Push(now, client, b) {
+	if h.queue.Push(now, relay.Packet{Client: client, Bytes: b, ECN: ecn}) {
 		return true
 	}
 	if h.idle {
@@ -124,7 +124,7 @@ func (h *held) pump() time.Time {
 		}
 		s := h.n.snapshot.Load()
 		for _, p := range h.into[:count] {
-			h.send(s, p.Bytes)
+			h.send(s, p)
 		}
 		h.flush()
 	}
@@ -152,8 +152,8 @@ func (h *held) release(client tables.RouterID) {
 		}
 		for _, p := range h.into[:count] {
 			r, _, err := frame.ParseRelay(p.Bytes)
-			if err == nil && h.turn(now, s, next, r, p.Bytes) {
-				h.send(s, p.Bytes)
+			if err == nil && h.turn(now, s, next, r, p.Bytes, p.ECN) {
+				h.send(s, p)
 			}
 		}
 		h.flush()
@@ -161,8 +161,8 @@ func (h *held) release(client tables.RouterID) {
 }
 
 // send puts a datagram that was held into the batch, unless it may not be passed on any more. h.mu is held.
-func (h *held) send(s *snapshot, b []byte) {
-	n := h.n
+func (h *held) send(s *snapshot, p relay.Packet) {
+	n, b := h.n, p.Bytes
 	r, payload, err := frame.ParseRelay(b)
 	if err != nil || !s.passes(n.self.Router, r, payload) {
 		n.refused.Add(1)
@@ -175,6 +175,7 @@ func (h *held) send(s *snapshot, b []byte) {
 	}
 	room := h.room[len(h.out)].Buf[:0]
 	if dg, ok := n.onward(next, r, append(room, b[:len(b)-frame.TagLen]...)); ok {
+		dg.ECN = p.ECN
 		h.out = append(h.out, dg)
 	}
 }

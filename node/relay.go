@@ -101,7 +101,7 @@ func (l *receiveLane) passOn(in *arrived, h hop, r frame.Relay, b, payload []byt
 		return
 	}
 	h.served.from.Add(uint64(len(payload)))
-	if (next.polls || n.held.rated.Load()) && !n.held.mayGo(in.snapshot, next, r, b) {
+	if (next.polls || n.held.rated.Load()) && !n.held.mayGo(in.snapshot, next, r, b, l.ecn) {
 		return
 	}
 	if dg, ok := n.onward(next, r, b[:len(b)-frame.TagLen]); ok {

@@ -21,6 +21,9 @@ func vine(program, variant string) carrier {
 	if near, far, ok := bench.CapturingOf(variant); ok {
 		what = fmt.Sprintf("AES-128-GCM, capture by %s at the sending and %s at the receiving site", near, far)
 		o.near, o.far = near, far
+	} else if each, lanes, ok := bench.SlowedOf(variant); ok {
+		what = fmt.Sprintf("AES-128-GCM, lanes %d, %v spent on each packet from a host", lanes, each)
+		o.each, o.lanes = each, lanes
 	} else if variant == "auth-only" {
 		what, o.seal = "GMAC, authenticated only, default configuration", []string{"--auth-only"}
 	}
@@ -38,8 +41,10 @@ func vine(program, variant string) carrier {
 
 // vineOptions are how the party's VRs differ from the default.
 type vineOptions struct {
-	near, far string   // ways of capture
-	seal      []string // further words for `vn create`
+	near, far string        // ways of capture
+	seal      []string      // further words for `vn create`
+	lanes     int           // zero: the default
+	each      time.Duration // spent on each packet from a host
 }
 
 const (
@@ -52,7 +57,9 @@ const (
 // A vr is a VR of the benchmark: the vine command in a namespace, with a directory of its own.
 type vr struct {
 	name    string
-	capture string // way of capture
+	capture string        // way of capture
+	lanes   int           // zero: the default
+	each    time.Duration // spent on each packet from a host
 	ns      *netns.Namespace
 	dir     string
 	program string
@@ -62,8 +69,8 @@ type vr struct {
 
 // openVine founds a federation, joins the others, and makes a VN of the two hosts.
 func openVine(ctx context.Context, s *sites, path string, o vineOptions) error {
-	near := &vr{name: s.near.name, capture: o.near, ns: s.near.router, dir: s.near.dir, program: path}
-	far := &vr{name: s.far.name, capture: o.far, ns: s.far.router, dir: s.far.dir, program: path}
+	near := &vr{name: s.near.name, capture: o.near, lanes: o.lanes, each: o.each, ns: s.near.router, dir: s.near.dir, program: path}
+	far := &vr{name: s.far.name, capture: o.far, lanes: o.lanes, each: o.each, ns: s.far.router, dir: s.far.dir, program: path}
 	founder, seeds := near, map[*vr]netip.Addr{far: s.near.wan}
 	members, kind := []*vr{far}, "auto"
 	if s.place.Topology == bench.Relayed {
@@ -150,6 +157,9 @@ func (v *vr) configure(kind string) error {
 	if v.capture != "tun" { // an older build to compare with may know only its default
 		text += fmt.Sprintf("[capture]\nkind = %q\n", v.capture)
 	}
+	if v.lanes > 0 {
+		text = strings.Replace(text, "[underlay]\n", fmt.Sprintf("[underlay]\nlanes = %d\n", v.lanes), 1)
+	}
 	return os.WriteFile(v.config(), []byte(text), 0o600)
 }
 
@@ -158,7 +168,7 @@ func (v *vr) socket() string { return filepath.Join(v.dir, "vine.sock") }
 
 // command returns the words that run vine as this VR, with nothing of our environment: it may name proxies.
 func (v *vr) command(words ...string) []string {
-	return append([]string{"env", "-i", "PATH=" + os.Getenv("PATH"), "HOME=" + v.dir, v.program, "--config", v.config(), "--socket", v.socket()}, words...)
+	return append([]string{"env", "-i", "PATH=" + os.Getenv("PATH"), "HOME=" + v.dir, "VINE_PROCESSING=" + v.each.String(), v.program, "--config", v.config(), "--socket", v.socket()}, words...)
 }
 
 // run runs vine to its end and returns what it printed.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vine-mesh/vine/internal/tomlfile"
+
 	tomltest "github.com/toml-lang/toml-test/v2"
 )
 
@@ -21,7 +23,7 @@ func TestPrintedDefaultIsTheDefault(t *testing.T) {
 	if !reflect.DeepEqual(got, Default()) {
 		t.Errorf("printed default gives %+v, an empty file %+v", got, Default())
 	}
-	for _, key := range knownKeys() {
+	for _, key := range tomlfile.Keys[rawFile]() {
 		if last := key[strings.LastIndex(key, ".")+1:]; !strings.Contains(text, last) {
 			t.Errorf("%s is not printed", key)
 		}

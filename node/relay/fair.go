@@ -82,28 +82,28 @@ func (q *Queue) refill(now time.Time) {
 	q.filled = now // also when the clock went back: nothing is gained, nothing waits for the old time
 }
 
-// Push takes a packet of a client. If it returns true, the caller has to send the packet now, and it
+// Push takes a packet. If it returns true, the caller has to send the packet now, and it
 // was not kept; else the queue has copied or dropped it.
-func (q *Queue) Push(now time.Time, client tables.RouterID, packet []byte) (sendNow bool) {
+func (q *Queue) Push(now time.Time, p Packet) (sendNow bool) {
 	if q.unfair {
-		client = 0
+		p.Client = 0
 	}
-	w := q.client(client)
-	if w == nil || len(packet) > packetMax {
+	w := q.client(p.Client)
+	if w == nil || len(p.Bytes) > packetMax {
 		q.refused++
 		return false
 	}
 	if q.rate == 0 && q.last == nil {
-		w.sent(len(packet))
+		w.sent(len(p.Bytes))
 		return true
 	}
 	q.refill(now)
 	if q.last == nil && q.tokens > 0 {
-		q.tokens -= float64(len(packet))
-		w.sent(len(packet))
+		q.tokens -= float64(len(p.Bytes))
+		w.sent(len(p.Bytes))
 		return true
 	}
-	if q.keep(now, w, packet) && w.next == nil {
+	if q.keep(now, w, p) && w.next == nil {
 		q.enter(w)
 	}
 	return false

@@ -22,9 +22,9 @@ type Poll struct{ backlog }
 func NewPoll() *Poll { return &Poll{newBacklog(pollLimits)} }
 
 // Push keeps a copy of a packet until its client comes for it.
-func (p *Poll) Push(now time.Time, client tables.RouterID, packet []byte) {
-	w := p.client(client)
-	if w == nil || len(packet) > packetMax {
+func (p *Poll) Push(now time.Time, packet Packet) {
+	w := p.client(packet.Client)
+	if w == nil || len(packet.Bytes) > packetMax {
 		p.refused++
 		return
 	}

@@ -36,7 +36,7 @@ func drive(t *testing.T, q *Queue, d time.Duration, sources ...*source) (out map
 				binary.BigEndian.PutUint32(packet, uint32(s.client))
 				binary.BigEndian.PutUint64(packet[4:], uint64(now.UnixNano()))
 				s.sent += s.size
-				if q.Push(now, s.client, packet) {
+				if q.Push(now, Packet{Client: s.client, Bytes: packet}) {
 					out[s.client] += s.size
 				}
 			}
@@ -127,7 +127,7 @@ func TestGreedy(t *testing.T) {
 func TestNoRate(t *testing.T) {
 	q := NewQueue(0)
 	for range 1000 {
-		if !q.Push(start, 1, make([]byte, 1400)) {
+		if !q.Push(start, Packet{Client: 1, Bytes: make([]byte, 1400)}) {
 			t.Fatal("a packet waits")
 		}
 	}
@@ -138,7 +138,7 @@ func TestNoRate(t *testing.T) {
 	q.SetRate(start, 1e6)
 	waits := 0
 	for range 100 {
-		if !q.Push(start, 1, make([]byte, 1400)) {
+		if !q.Push(start, Packet{Client: 1, Bytes: make([]byte, 1400)}) {
 			waits++
 		}
 	}
@@ -148,7 +148,7 @@ func TestNoRate(t *testing.T) {
 		t.Errorf("%d of %d popped when the rate has gone", n, waits)
 	}
 	q.SetRate(start, 1e6)
-	if now := start.Add(20 * time.Millisecond); !q.Push(now, 1, make([]byte, 1400)) {
+	if now := start.Add(20 * time.Millisecond); !q.Push(now, Packet{Client: 1, Bytes: make([]byte, 1400)}) {
 		t.Error("a rate that is new begins with a debt")
 	}
 }
@@ -156,10 +156,10 @@ func TestNoRate(t *testing.T) {
 // TestNextIsExact: whoever calls Pop at Next gets a packet each time, at the rate.
 func TestNextIsExact(t *testing.T) {
 	q := NewQueue(1e6)
-	for q.Push(start, 1, make([]byte, 1000)) {
+	for q.Push(start, Packet{Client: 1, Bytes: make([]byte, 1000)}) {
 	}
 	for range 100 {
-		q.Push(start, 1, make([]byte, 1000))
+		q.Push(start, Packet{Client: 1, Bytes: make([]byte, 1000)})
 	}
 	q.limits.age = time.Hour
 	now, n := start, 0
@@ -209,7 +209,7 @@ func TestBounds(t *testing.T) {
 				pushed[client]++
 				packet := binary.BigEndian.AppendUint64(nil, pushed[client])
 				packet = append(packet, bytes.Repeat([]byte{byte(pushed[client])}, rapid.IntRange(0, 6000).Draw(t, "size"))...)
-				if q.Push(now, client, packet) {
+				if q.Push(now, Packet{Client: client, Bytes: packet}) {
 					arrived(client, packet)
 				}
 				clear(packet) // what is queued is a copy
@@ -234,7 +234,7 @@ func TestBounds(t *testing.T) {
 func TestAge(t *testing.T) {
 	q := NewQueue(8e3) // 1,000 bytes/s
 	for range 20 {
-		q.Push(start, 1, make([]byte, 1000))
+		q.Push(start, Packet{Client: 1, Bytes: make([]byte, 1000)})
 	}
 	if n := q.Pop(start.Add(queueLimits.age+time.Second), make([]Packet, 20)); n != 0 {
 		t.Errorf("%d old packets came out", n)
@@ -248,16 +248,16 @@ func TestAge(t *testing.T) {
 // TestRoomForOneMore: clients that fill the queue leave room for another.
 func TestRoomForOneMore(t *testing.T) {
 	q := NewQueue(1)
-	q.Push(start, 1, make([]byte, 60000)) // the token
+	q.Push(start, Packet{Client: 1, Bytes: make([]byte, 60000)}) // the token
 	for range 300 {
 		for client := range tables.RouterID(300) {
-			q.Push(start, client+1, make([]byte, 1400))
+			q.Push(start, Packet{Client: client + 1, Bytes: make([]byte, 1400)})
 		}
 	}
 	if q.bytes > queueLimits.bytes {
 		t.Errorf("%d bytes wait", q.bytes)
 	}
-	q.Push(start, 1000, make([]byte, 1400))
+	q.Push(start, Packet{Client: 1000, Bytes: make([]byte, 1400)})
 	status, _ := q.Status()
 	if s := status[len(status)-1]; s.Client != 1000 || s.Packets != 1 {
 		t.Errorf("the newcomer: %+v", s)
@@ -268,7 +268,7 @@ func TestRoomForOneMore(t *testing.T) {
 func TestClients(t *testing.T) {
 	q := NewQueue(1)
 	for client := range tables.RouterID(clientsMax + 1) {
-		q.Push(start, client+1, make([]byte, 10))
+		q.Push(start, Packet{Client: client + 1, Bytes: make([]byte, 10)})
 	}
 	if _, refused := q.Status(); refused != 1 {
 		t.Errorf("%d refused", refused)
@@ -276,7 +276,7 @@ func TestClients(t *testing.T) {
 	for client := range tables.RouterID(clientsMax) {
 		q.Drop(client + 1)
 	}
-	q.Push(start, 7, make([]byte, 10))
+	q.Push(start, Packet{Client: 7, Bytes: make([]byte, 10)})
 	if status, refused := q.Status(); refused != 1 || len(status) != 1 || q.bytes != 10 {
 		t.Errorf("%v, %d refused, %d bytes", status, refused, q.bytes)
 	}
@@ -287,7 +287,7 @@ func TestClients(t *testing.T) {
 	if n := q.Pop(start.Add(190*time.Millisecond), make([]Packet, 9)); n != 1 || q.last != nil {
 		t.Errorf("%d popped, want the one left", n)
 	}
-	q.Push(start, 7, make([]byte, packetMax+1))
+	q.Push(start, Packet{Client: 7, Bytes: make([]byte, packetMax+1)})
 	if _, refused := q.Status(); refused != 2 {
 		t.Errorf("a packet too large: %d refused", refused)
 	}
@@ -302,7 +302,7 @@ func TestQueueAllocates(t *testing.T) {
 	round := func() {
 		for client := range tables.RouterID(20) {
 			for range 10 {
-				q.Push(now, client, packet)
+				q.Push(now, Packet{Client: client, Bytes: packet})
 			}
 		}
 		now = now.Add(2 * time.Millisecond)
@@ -328,9 +328,9 @@ func TestPoll(t *testing.T) {
 		t.Error("packets of nowhere")
 	}
 	for i := range byte(5) {
-		p.Push(start.Add(time.Duration(i)*time.Second), 1, []byte{i})
+		p.Push(start.Add(time.Duration(i)*time.Second), Packet{Client: 1, Bytes: []byte{i}})
 	}
-	p.Push(start, 2, []byte{99})
+	p.Push(start, Packet{Client: 2, Bytes: []byte{99}})
 	// At 4.5 s, those of 0 s and 1 s are too old.
 	now := start.Add(4500 * time.Millisecond)
 	if n := p.Take(now, 1, into); n != 3 || into[0].Bytes[0] != 2 || into[2].Bytes[0] != 4 || into[0].Client != 1 {
@@ -344,7 +344,7 @@ func TestPoll(t *testing.T) {
 		t.Error("what nobody came for is still there")
 	}
 	for range 10000 {
-		p.Push(now, 1, make([]byte, 1000))
+		p.Push(now, Packet{Client: 1, Bytes: make([]byte, 1000)})
 	}
 	status, _ := p.Status()
 	if s := status[0]; s.Bytes > pollLimits.clientBytes || s.Bytes < pollLimits.clientBytes-1000 || s.Dropped != uint64(2+10000-s.Packets) {
@@ -354,7 +354,7 @@ func TestPoll(t *testing.T) {
 	if status, _ := p.Status(); len(status) != 1 || p.bytes != 0 {
 		t.Errorf("forgotten, and still %v, %d bytes", status, p.bytes)
 	}
-	p.Push(now, 1, make([]byte, packetMax+1))
+	p.Push(now, Packet{Client: 1, Bytes: make([]byte, packetMax+1)})
 	if _, refused := p.Status(); refused != 1 {
 		t.Errorf("a packet too large: %d refused", refused)
 	}
@@ -367,7 +367,7 @@ func TestPollAllocates(t *testing.T) {
 	into := make([]Packet, 64)
 	round := func() {
 		for range 100 {
-			p.Push(now, 1, packet)
+			p.Push(now, Packet{Client: 1, Bytes: packet})
 		}
 		now = now.Add(time.Second)
 		for p.Take(now, 1, into) > 0 {
@@ -390,10 +390,30 @@ func BenchmarkQueue(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		q.tokens = -1 // nothing goes at once
-		q.Push(now, tables.RouterID(i%100), packet)
+		q.Push(now, Packet{Client: tables.RouterID(i % 100), Bytes: packet})
 		if i%64 == 63 {
 			now = now.Add(time.Microsecond)
 			q.Pop(now, into)
+		}
+	}
+}
+
+// TestMarksWait: what a datagram's header said of congestion comes out with it.
+func TestMarksWait(t *testing.T) {
+	q, p := NewQueue(1), NewPoll()
+	q.Push(start, Packet{Client: 1, Bytes: make([]byte, 60000)}) // the token
+	for i := range uint8(4) {
+		q.Push(start, Packet{Client: 1, Bytes: []byte{i}, ECN: i})
+		p.Push(start, Packet{Client: 1, Bytes: []byte{i}, ECN: i})
+	}
+	q.SetRate(start, 0)
+	var a, b [5]Packet
+	if n, m := q.Pop(start, a[:]), p.Take(start, 1, b[:]); n != 4 || m != 4 {
+		t.Fatalf("%d and %d packets", n, m)
+	}
+	for i := range uint8(4) {
+		if a[i].ECN != i || b[i].ECN != i || a[i].Bytes[0] != i || b[i].Bytes[0] != i {
+			t.Errorf("packet %d: %v and %v", i, a[i], b[i])
 		}
 	}
 }

@@ -54,17 +54,17 @@ func (b *backlog) client(id tables.RouterID) *waiting {
 }
 
 // keep copies a packet of a client, or drops it. The oldest of the client make room for it.
-func (b *backlog) keep(now time.Time, w *waiting, packet []byte) bool {
+func (b *backlog) keep(now time.Time, w *waiting, p Packet) bool {
 	b.dropOld(now, w)
-	for w.count > 0 && b.full(w, len(packet)) {
+	for w.count > 0 && b.full(w, len(p.Bytes)) {
 		b.drop(w)
 	}
-	if b.full(w, len(packet)) {
+	if b.full(w, len(p.Bytes)) {
 		w.dropped++
 		return false
 	}
-	w.add(held{b.pool.copyOf(packet), now})
-	b.bytes += len(packet)
+	w.add(held{b.pool.copyOf(p.Bytes), now, p.ECN})
+	b.bytes += len(p.Bytes)
 	return true
 }
 
@@ -80,7 +80,7 @@ func (b *backlog) hand(w *waiting) Packet {
 	b.bytes -= len(h.packet)
 	w.sent(len(h.packet))
 	b.pool.out = append(b.pool.out, h.packet)
-	return Packet{w.client, h.packet}
+	return Packet{w.client, h.packet, h.ecn}
 }
 
 func (b *backlog) drop(w *waiting) {
@@ -126,10 +126,11 @@ type ClientStatus struct {
 	Dropped        uint64 // packets: too many, too many bytes, or too old
 }
 
-// A Packet is one that was queued, for the client under whose name it was queued.
+// A Packet waits under the name of a client.
 type Packet struct {
 	Client tables.RouterID
 	Bytes  []byte
+	ECN    uint8 // what the datagram's IP header said of congestion (RFC 3168, Section 5), for the next hop's
 }
 
 // A waiting is the packets of one client, oldest first, in a ring that grows as needed.
@@ -151,6 +152,7 @@ type waiting struct {
 type held struct {
 	packet []byte
 	at     time.Time
+	ecn    uint8
 }
 
 func (w *waiting) oldest() *held { return &w.ring[w.first] }

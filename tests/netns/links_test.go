@@ -52,18 +52,18 @@ type relayedPair struct {
 // relayed makes the pair, with a ping between the first hosts.
 func relayed(t *testing.T) *relayedPair {
 	t.Helper()
-	return relayedIn(t, netns.New(t))
+	return relayedIn(t, netns.New(t), 1)
 }
 
-// relayedIn is relayed in a federation that has no site yet.
-func relayedIn(t *testing.T, f *netns.Federation) *relayedPair {
+// relayedIn is relayed in a federation that has no site yet; the first limited VR has so many lanes.
+func relayedIn(t *testing.T, f *netns.Federation, lanes int) *relayedPair {
 	t.Helper()
 	p := &relayedPair{f: f, queues: map[string]netns.QueueVR{}}
 	for range 2 {
 		s := enrol(t, f, netns.SiteOption{Tables: netns.Streams})
 		p.queues[s.Name] = netns.QueueVR{Site: s}
 	}
-	p.a = enrol(t, f, netns.SiteOption{Kind: netns.Symmetric, Hosts: 2})
+	p.a = enrol(t, f, netns.SiteOption{Kind: netns.Symmetric, Hosts: 2, Tables: fmt.Sprintf("[underlay]\nlanes = %d\n", lanes)})
 	p.b = enrol(t, f, netns.SiteOption{Kind: netns.Symmetric, Hosts: 2})
 	var hosts []string
 	for _, s := range []*netns.Site{p.a, p.b} {

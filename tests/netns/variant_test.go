@@ -60,13 +60,13 @@ func (h *handshakes) look(t *testing.T) {
 }
 
 // TestKeysAndClocks: a variant of the command that changes keys every ten seconds and has wall clocks of its own. Under traffic
-// through a queue-VR and straight, keys change, at night for ten minutes; then the wall clocks of a limited VR and of the
+// through a queue-VR and straight, keys change, at night for ten minutes; the first limited VR has two lanes; then the wall clocks of a limited VR and of the
 // queue-VR in use jump by an hour, a day and a month, to and fro. No packet is lost, no link goes down, keys go on changing.
 func TestKeysAndClocks(t *testing.T) {
 	waits(t)
 	f := netns.New(t)
 	f.Use(netns.BuildVariant(t, slices.Concat(netns.HastyKeys, netns.WallClock)...))
-	p := relayedIn(t, f)
+	p := relayedIn(t, f, 2)
 	p.straight(t)
 	q := p.carrying(t)
 	downs := func(s *netns.Site) int { return strings.Count(s.VR.Output(), `"link down"`) }
@@ -140,7 +140,7 @@ func TestUpgrade(t *testing.T) {
 	f := netns.New(t)
 	tested := f.Binary()
 	f.Use(netns.BuildVariant(t, netns.OldVersion...))
-	p := relayedIn(t, f)
+	p := relayedIn(t, f, 1)
 	versions := func() (list []string) {
 		for _, v := range netns.VineJSON[struct {
 			VRs []struct{ Software string }
