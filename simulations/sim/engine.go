@@ -188,6 +188,7 @@ func (e *Engine) found() {
 	for _, vn := range e.s.VNs {
 		n := e.newNetwork(vn.Name)
 		n.members, n.signed = append(n.members, e.groupMembers(vn.Groups, vn.Sample)), append(n.signed, 0)
+		n.with = append(n.with, nil)
 		for v := range n.installed {
 			n.installed[v] = 1
 		}
