@@ -55,9 +55,9 @@ func (e *Engine) carry(a, b int32, n int, extra *message, after int64) (int64, b
 	}
 	n += e.fill(a, p, packetMax-compoundHead-n)
 	delay, ok := e.transit(a, b, n)
-	if !ok {
+	if !ok || !e.sift(p) {
 		e.dropPacket(p)
-		return 0, false
+		return delay, ok
 	}
 	e.q.add(e.now+after+delay, evPacket, b, p, 0)
 	return delay, true
