@@ -275,16 +275,10 @@ func (e *Engine) name(v int32) string {
 func (e *Engine) Run(until func() bool, p result.Progress) result.Run {
 	whole := false
 	for e.broken == nil {
-		ev, ok := e.q.next()
-		if !ok || ev.at > e.end {
+		if !e.step() {
 			e.now, whole = e.end, true
 			break
 		}
-		e.now = max(e.now, ev.at)
-		e.events++
-		e.trace[0] = finish(e.trace[0] ^ uint64(ev.at) ^ uint64(ev.kind)<<56)
-		e.trace[1] = finish(e.trace[1] + (uint64(uint32(ev.a))<<32 | uint64(uint32(ev.b))) + uint64(uint32(ev.c))*0x9e3779b97f4a7c15)
-		e.take(ev)
 		if e.events&0xffff == 0 {
 			if p != nil {
 				p(time.Duration(e.now), e.events)
@@ -295,4 +289,18 @@ func (e *Engine) Run(until func() bool, p result.Progress) result.Run {
 		}
 	}
 	return e.result(whole && e.broken == nil)
+}
+
+// step takes the next event; false if the scenario is over.
+func (e *Engine) step() bool {
+	ev, ok := e.q.next()
+	if !ok || ev.at > e.end {
+		return false
+	}
+	e.now = max(e.now, ev.at)
+	e.events++
+	e.trace[0] = finish(e.trace[0] ^ uint64(ev.at) ^ uint64(ev.kind)<<56)
+	e.trace[1] = finish(e.trace[1] + (uint64(uint32(ev.a))<<32 | uint64(uint32(ev.b))) + uint64(uint32(ev.c))*0x9e3779b97f4a7c15)
+	e.take(ev)
+	return true
 }

@@ -110,7 +110,7 @@ func show(t testing.TB, r result.Run) {
 
 // TestMixed runs many seeds of a scenario with all there is; no invariant may break.
 func TestMixed(t *testing.T) {
-	seeds := 8
+	seeds := 4
 	if os.Getenv("VINE_NIGHT") != "" {
 		seeds = 500
 	}
