@@ -81,7 +81,9 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 				s.Links++
 			}
 		}
-		s.Problems = l.problems(now)
+		for _, f := range l.facts(now) {
+			s.Problems = append(s.Problems, f.Text)
+		}
 	})
 	if s.Endpoints == nil {
 		s.Endpoints = []netip.AddrPort{}
@@ -101,34 +103,6 @@ func descriptors() int {
 func rootOf(l *loop) []byte {
 	root := l.gossip.index.Root()
 	return root[:]
-}
-
-// problems lists what an operator should look at.
-func (l *loop) problems(now time.Time) []string {
-	list := []string{}
-	if l.diskError != nil {
-		list = append(list, "the state directory cannot be written: "+l.diskError.Error())
-	}
-	if l.book.broken != nil {
-		list = append(list, l.book.broken.Error())
-	}
-	if l.store.TrustStale(now) {
-		list = append(list, "no authority has signed a head lately: nobody new is trusted until one does")
-	}
-	if root, ok := l.store.Root(); ok {
-		for _, a := range root.Authorities {
-			if left := time.Unix(a.NotAfter, 0).Sub(now); left < endSoon {
-				list = append(list, fmt.Sprintf("the authority key %s ends in %d days: the root key must sign a new one", a.Key.Fingerprint()[:8], int(left.Hours()/24)))
-			}
-		}
-	}
-	if evidence, _ := l.store.Evidence(); len(evidence) > 0 {
-		list = append(list, fmt.Sprintf("%d documents contradict others of the same version: a signer is at fault", len(evidence)))
-	}
-	if l.limited() && len(l.queues.list) == 0 {
-		list = append(list, "this VR cannot be reached from outside and no queue-VR serves it: it links only with sites that can be reached")
-	}
-	return list
 }
 
 // Members implements control.Router.

@@ -335,6 +335,16 @@ func (b bounded) Reload(ctx context.Context) error {
 	return b.api.Reload(ctx)
 }
 
+// Alerts implements control.Router.
+func (b bounded) Alerts(ctx context.Context) (control.Alerts, error) {
+	return allowed(ctx, b.observer, b.api.Alerts)
+}
+
+// TryAlerts implements control.Router.
+func (b bounded) TryAlerts(ctx context.Context) ([]control.Hook, error) {
+	return allowed(ctx, b.operator, b.api.TryAlerts)
+}
+
 // Metrics implements control.Router.
 func (b bounded) Metrics(ctx context.Context) ([]control.Metric, error) {
 	return allowed(ctx, b.observer, b.api.Metrics)

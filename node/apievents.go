@@ -62,6 +62,7 @@ func (n *Node) tellLinks(before, after *directory) {
 
 // tellMember publishes what gossip says of a VR. It may be called from any goroutine and does not wait.
 func (n *Node) tellMember(id tables.RouterID, state string) {
+	n.silent.hear(id, state == "failed")
 	name := id.String()
 	if d := n.directory.Load(); d != nil {
 		if e, ok := d.view.Enrolment(id); ok {

@@ -79,7 +79,7 @@ func TestNothingToldBeforeItIsStored(t *testing.T) {
 		if s.told(d.Key()) != 0 || s.l.n.rumours.queue.Len() != rumours {
 			t.Error("a document is told that is not on disk")
 		}
-		if s.l.diskError == nil || len(s.l.problems(time.Now())) == 0 {
+		if s.l.diskError == nil || len(s.l.facts(time.Now())) == 0 {
 			t.Error("nobody is told of the disk that fails")
 		}
 		if len(outcomes) != 1 || outcomes[0] == nil {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/cpu"
 
+	"github.com/vine-mesh/vine/node/alert"
 	"github.com/vine-mesh/vine/node/forward"
 	"github.com/vine-mesh/vine/node/vr"
 	"github.com/vine-mesh/vine/tables"
@@ -33,6 +34,7 @@ type loop struct {
 	server  *admission // newcomers' conversations
 	author  *authority // nil on most VRs
 	book    *hostBook
+	alarm   alarm
 
 	streams map[transport.Stream]*stream
 	peers   map[tables.RouterID]*peer
@@ -120,6 +122,7 @@ const (
 	chorePoll                   // fetch what our queue-VRs keep for us
 	choreLocal                  // look at the addresses of this machine
 	choreHosts                  // answer what hosts ask for
+	choreAlarm                  // look whether something is wrong
 	choreEnd
 )
 
@@ -130,6 +133,7 @@ func newLoop(n *Node, now time.Time, store *tables.Store) (*loop, error) {
 		observed: map[tables.RouterID]netip.AddrPort{}, settings: n.options.Settings,
 	}
 	l.hops = map[uint32]hop{}
+	l.alarm = alarm{alert.New(alarmHold), &n.silent}
 	l.self = newSelfhood(l)
 	l.streaming = newStreaming(l)
 	l.queues = newQueues(l)
@@ -279,6 +283,7 @@ func (l *loop) start(now time.Time) {
 	for _, c := range []chore{choreRecord, choreAuthority, choreRejoin, choreExpire, choreForget, choreQueues, choreLocal} {
 		l.due(now, c, 0)
 	}
+	l.due(now, choreAlarm, alarmEvery)
 	l.gossip.start(now)
 	l.dialAll(now)
 }
@@ -315,6 +320,8 @@ func (l *loop) chore(now time.Time, c chore) {
 		l.queues.poll(now)
 	case choreHasten:
 		l.gossip.hasten(now)
+	case choreAlarm:
+		l.alarmed(now)
 	case choreExpire:
 		l.expire(now)
 		l.calm(now)

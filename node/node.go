@@ -65,6 +65,8 @@ type Options struct {
 	Software    string // version text for the link record, at most 32 bytes
 	// Reload reads the configuration again; nil when there is none to read.
 	Reload func() (Settings, error)
+	// Alerts tells people when something is wrong; nil: nobody but who asks.
+	Alerts Alerter
 	// Delivers is told, at the start and on every change, which prefixes each attachment
 	// delivers, so that the machine can be set up for them. The control loop calls it: it must not
 	// wait. It may be nil.
@@ -184,6 +186,7 @@ type Node struct {
 	directory atomic.Pointer[directory]
 	ledger    atomic.Pointer[hosts.Ledger] // of the LAN, as on disk
 	events    *control.Events
+	silent    silence
 	held      held
 
 	counters
@@ -273,6 +276,7 @@ func New(o Options) (*Node, error) {
 		return nil, err
 	}
 	n.events = control.NewEvents(n.self.boot)
+	n.silent.set = map[tables.RouterID]bool{}
 	if n.gate, err = secure.NewGate(n.self.static.Public(), now, o.Rand); err != nil {
 		return nil, err
 	}

@@ -232,7 +232,7 @@ func TestRemoteRights(t *testing.T) {
 				switch resource := strings.TrimPrefix(rt, "GET /api/v1/"); {
 				case !user.grant:
 					want = 0
-				case slices.Contains([]string{"members", "links", "queues", "paths", "drain", "metrics", "lan-hosts", "host-requests"}, resource) && !user.looks:
+				case slices.Contains([]string{"members", "links", "queues", "paths", "drain", "metrics", "alerts", "lan-hosts", "host-requests"}, resource) && !user.looks:
 					want = 403
 				case resource != rt || slices.Contains([]string{"POST /api/v1/requests", "POST /api/v1/documents", "POST /api/v1/plans"}, rt):
 				case !user.runs:

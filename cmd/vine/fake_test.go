@@ -288,6 +288,17 @@ func (p *paperVR) Request(ctx context.Context, id tables.Hash, wait time.Duratio
 
 func (p *paperVR) Reload(context.Context) error { return nil }
 
+func (p *paperVR) Alerts(context.Context) (control.Alerts, error) {
+	return control.Alerts{
+		Alerts: []control.Alert{{Kind: "vr-silent", Subject: "kyoto", Text: "gossip holds kyoto for dead", Since: time.Unix(1e9, 0).UTC()}},
+		Hooks:  []control.Hook{{Hook: "mail", Sent: 3, Error: "mail.example: refused"}},
+	}, nil
+}
+
+func (p *paperVR) TryAlerts(context.Context) ([]control.Hook, error) {
+	return []control.Hook{{Hook: "mail", Failed: 1, Error: "mail.example: refused"}}, nil
+}
+
 func (p *paperVR) Metrics(context.Context) ([]control.Metric, error) {
 	return only(p,
 		control.Metric{Name: "vine_drops_total", Help: "Packets dropped.", Type: control.Counter, Labels: map[string]string{"reason": "no-route"}, Value: 2},

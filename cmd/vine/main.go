@@ -75,7 +75,7 @@ static route. The VRs carry isolated virtual networks (VNs) between the sites.`,
 		{"Looking:", []*cobra.Command{
 			newStatusCommand(e), newMembersCommand(e), newSitesCommand(e), newVRsCommand(e),
 			newHostsCommand(e), newRoutesCommand(e), newLinksCommand(e),
-			newPathsCommand(e), newQueuesCommand(e), newEventsCommand(e), newMetricsCommand(e), newBenchCommand(e), newSimCommand(e),
+			newPathsCommand(e), newQueuesCommand(e), newEventsCommand(e), newMetricsCommand(e), newAlertsCommand(e), newBenchCommand(e), newSimCommand(e),
 		}},
 		{"Documents and configuration:", []*cobra.Command{
 			newShowCommand(e), newSignCommand(e), newConfigCommand(e), newVersionCommand(e),

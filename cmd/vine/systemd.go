@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notify tells the service manager what state the VR is in (sd_notify(3)). Without one, and on any
+// tellSystemd tells the service manager what state the VR is in (sd_notify(3)). Without one, and on any
 // error, it does nothing: the VR runs all the same.
-func notify(state string) {
+func tellSystemd(state string) {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
 		return

@@ -72,14 +72,14 @@ func (e *Env) up(ctx context.Context) error {
 	go func() { ended <- v.run(ctx) }()
 	id, name := v.Node.Router()
 	log.Info("VR runs", "router", id.String(), "name", name, "listen", v.Endpoint, "control", cfg.Control, "api", v.API)
-	notify("READY=1\nSTATUS=" + name + " runs")
+	tellSystemd("READY=1\nSTATUS=" + name + " runs")
 	stopping := ctx.Done()
 	for {
 		select {
 		case err := <-ended:
 			return err
 		case <-stopping:
-			notify("STOPPING=1")
+			tellSystemd("STOPPING=1")
 			log.Info("VR stops")
 			stopping = nil
 		case <-hup:
@@ -90,13 +90,13 @@ func (e *Env) up(ctx context.Context) error {
 
 // reload reads the configuration again and applies what can change while the VR runs.
 func (e *Env) reload(ctx context.Context, v *vr, log *slog.Logger) {
-	notify("RELOADING=1\n" + monotonic())
+	tellSystemd("RELOADING=1\n" + monotonic())
 	if err := v.Node.API().Reload(ctx); err != nil {
 		log.Error("configuration not changed", "err", err)
 	} else {
 		log.Info("configuration read again")
 	}
-	notify("READY=1")
+	tellSystemd("READY=1")
 }
 
 func logHandler(w io.Writer, c config.Config, verbose bool) slog.Handler {

@@ -18,6 +18,7 @@ import (
 	"github.com/vine-mesh/vine/node/config"
 	"github.com/vine-mesh/vine/node/control"
 	"github.com/vine-mesh/vine/node/hostpage"
+	"github.com/vine-mesh/vine/node/notify"
 	"github.com/vine-mesh/vine/node/state"
 	"github.com/vine-mesh/vine/transport/secure/gcm"
 	"github.com/vine-mesh/vine/transport/underlay"
@@ -29,8 +30,9 @@ type vr struct {
 	// Endpoint is where its socket listens, RPC where the stock serf command finds it.
 	Endpoint netip.AddrPort
 	RPC      net.Addr
-	API      string                          // for --api; empty: not over the network
-	machine  *machine                        // nil: nothing was set up
+	API      string   // for --api; empty: not over the network
+	machine  *machine // nil: nothing was set up
+	notifier *notify.Notifier
 	mapping  func(ctx context.Context) error // nil: the gateway is not asked
 	page     func(ctx context.Context) error // for hosts; nil: there is none
 }
@@ -102,6 +104,11 @@ func newVR(p vrPlan) (made *vr, err error) {
 		Attachments: p.Devices, Settings: settings(c), SerfToken: c.RPCToken, SerfLogs: p.Logs,
 		Rand: p.Rand, Log: p.Log, Software: softwareText(),
 	}
+	notifier, err := notifierOf(c.Alerts, p.Log)
+	if err != nil {
+		return nil, err
+	}
+	o.Alerts = notifier
 	var m *machine
 	if p.Load != nil {
 		o.Reload = func() (node.Settings, error) {
@@ -148,7 +155,7 @@ func newVR(p vrPlan) (made *vr, err error) {
 	if m != nil {
 		m.replace = n.Replace
 	}
-	made = &vr{Node: n, Endpoint: endpoint, machine: m}
+	made = &vr{Node: n, Endpoint: endpoint, machine: m, notifier: notifier}
 	if o.Remote != nil {
 		made.API = fmt.Sprintf("https://%s#%s", o.Remote.Addr(), n.Identity().Fingerprint())
 	}
@@ -196,6 +203,7 @@ func (v *vr) run(ctx context.Context) error {
 	if v.mapping != nil {
 		beside = append(beside, v.mapping)
 	}
+	beside = append(beside, v.notifier.Run)
 	if v.page != nil {
 		beside = append(beside, v.page)
 	}

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"github.com/vine-mesh/vine/node/notify"
+
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,8 +59,17 @@ type Config struct {
 
 	AutoAdmit string // "invite", "open" or "never"
 
+	Alerts Alerts
+
 	LogLevel slog.Level
 	LogJSON  bool
+}
+
+// Alerts is how people are told when something is wrong.
+type Alerts struct {
+	Hooks        notify.Hooks // without their secrets
+	WebhookKey   string       // file of the webhook's key; empty: none
+	MailPassword string       // file of the mail server's password; empty: none
 }
 
 // A StreamListen is where stream connections are taken.
@@ -198,6 +209,10 @@ func (raw *rawFile) check(where func(key string) string) (Config, error) {
 		}
 	}
 	c.Attachments = raw.attachments(bad)
+	a := raw.Alerts
+	c.Alerts = Alerts{WebhookKey: a.WebhookKey, MailPassword: a.MailPassword, Hooks: notify.Hooks{
+		Command: a.Command, Webhook: a.Webhook, Mail: notify.Mail{Server: a.MailServer, From: a.MailFrom, To: a.MailTo, User: a.MailUser}}}
+	c.Alerts.Hooks.Check(func(key, problem string) { bad("alerts."+key, "%s", problem) })
 	if c.HostPage, err = parseHostPage(raw.HostPage.Listen); err != nil {
 		bad("host_page.listen", "%v", err)
 	}

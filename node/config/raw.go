@@ -14,6 +14,7 @@ type rawFile struct {
 	Queue      rawQueue        `toml:"queue" doc:"Queue-VRs: relays for sites that can only dial out."`
 	Gossip     rawGossip       `toml:"gossip" doc:"Membership and the stock serf command."`
 	Authority  rawAuthority    `toml:"authority" doc:"Used only on the VR that holds the authority key."`
+	Alerts     rawAlerts       `toml:"alerts" doc:"How people are told when something is wrong, and when that is over; vine alerts test tries it. Read at the start."`
 	Log        rawLog          `toml:"log" doc:"What is written to standard error."`
 }
 
@@ -74,4 +75,15 @@ type rawAuthority struct {
 type rawLog struct {
 	Level  string `toml:"level" doc:"debug, info, warn or error." def:"\"info\""`
 	Format string `toml:"format" doc:"text or json." def:"\"text\""`
+}
+
+type rawAlerts struct {
+	Command      []string `toml:"command" doc:"A program and its arguments, run for each alert: it gets JSON on standard input, and VINE_ALERT_KIND, _SUBJECT, _TEXT, _STATE and others in its environment." def:"[]"`
+	Webhook      string   `toml:"webhook" doc:"An http or https URL to which each alert is posted as JSON." def:"\"\""`
+	WebhookKey   string   `toml:"webhook_key_file" doc:"A file whose content is the key for the header Vine-Signature, HMAC-SHA-256 of what is posted. Empty: no signature." def:"\"\""`
+	MailServer   string   `toml:"mail_server" doc:"HOST:PORT of a server that takes mail, with STARTTLS if it can." def:"\"\""`
+	MailFrom     string   `toml:"mail_from" doc:"The sender's address." def:"\"\""`
+	MailTo       []string `toml:"mail_to" doc:"The receivers' addresses." def:"[]"`
+	MailUser     string   `toml:"mail_user" doc:"For a server that wants to know who sends. Empty: nothing is said." def:"\"\""`
+	MailPassword string   `toml:"mail_password_file" doc:"A file whose content is the password." def:"\"\""`
 }

@@ -39,6 +39,7 @@ const (
 	EventLink     = "link"     // Subject is the peer; State is "up", "down" or "moved" (to another path)
 	EventMember   = "member"   // Subject is the VR; State is "alive", "failed" or "left". A hint
 	EventRequest  = "request"  // Subject is the request's ID; State is "pending", "done" or "refused"
+	EventAlert    = "alert"    // Subject is its kind and subject; State is "raised" or "cleared"; Reason is its text
 	EventLost     = "lost"     // events between the one asked for and the next are not known any more: read everything again
 )
 

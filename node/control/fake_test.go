@@ -250,6 +250,14 @@ func (r *router) Reload(context.Context) error {
 	return r.reloadErr
 }
 
+func (r *router) Alerts(context.Context) (control.Alerts, error) {
+	return control.Alerts{Alerts: []control.Alert{{Kind: "disk", Text: "no space", Since: time.Unix(1e9, 0).UTC()}}, Hooks: []control.Hook{{Hook: "mail", Sent: 3}}}, r.fail
+}
+
+func (r *router) TryAlerts(context.Context) ([]control.Hook, error) {
+	return []control.Hook{{Hook: "mail", Failed: 1, Error: "refused"}}, r.fail
+}
+
 func (r *router) Metrics(context.Context) ([]control.Metric, error) {
 	return []control.Metric{
 		{Name: "vine_drops_total", Help: "Packets dropped.", Type: control.Counter, Labels: map[string]string{"reason": "no-route"}, Value: 2},

@@ -21,6 +21,7 @@ const (
 	pathPlans    = pathPrefix + "plans"
 	pathBundle   = pathPrefix + "bundle"
 	pathReload   = pathPrefix + "reload"
+	pathAlerts   = pathPrefix + "alerts"
 	pathMetrics  = pathPrefix + "metrics"
 	pathEvents   = pathPrefix + "events"
 	pathOpenAPI  = pathPrefix + "openapi.json"

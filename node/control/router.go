@@ -76,6 +76,10 @@ type Router interface {
 
 	LANHosts
 	Bundles
+	// Alerts returns what is wrong now, and what became of telling people.
+	Alerts(ctx context.Context) (Alerts, error)
+	// TryAlerts tells people that somebody tries the hooks, and returns for each what came of it.
+	TryAlerts(ctx context.Context) ([]Hook, error)
 	// Metrics returns the counters and gauges of the VR.
 	Metrics(ctx context.Context) ([]Metric, error)
 	// Watch calls f with what happens, one after the other, until ctx ends or f returns an error, which it returns.

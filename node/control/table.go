@@ -81,6 +81,10 @@ func table() []route {
 		do(http.MethodPost, pathReload, "reloaded", "Read the configuration again", func(router Router, q *http.Request) (bool, error) {
 			return true, router.Reload(q.Context())
 		}),
+		reading(pathAlerts, "alerts", "What is wrong now, and what became of telling people", Router.Alerts),
+		do(http.MethodPost, pathAlerts+"/test", "hooks", "Try the ways to tell people", func(router Router, q *http.Request) ([]Hook, error) {
+			return router.TryAlerts(q.Context())
+		}),
 		{method: http.MethodGet, path: pathMetrics, summary: "Counters and gauges, in Prometheus' text format", stream: metrics, status: http.StatusOK, media: typeMetrics},
 		{method: http.MethodGet, path: pathEvents, summary: "What happens, as server-sent events; each has an Event as its data", stream: events, status: http.StatusOK, media: typeEvents},
 		{method: http.MethodGet, path: pathOpenAPI, summary: "This document", stream: openAPI, status: http.StatusOK, media: typeJSON},

@@ -95,6 +95,7 @@ type Site struct {
 	Joined    node.Joined
 	PathMTU   int
 	Adjust    func(*node.Settings) // changes what the VR is started with; may be nil
+	Alerts    node.Alerter         // who is told of alerts; may be nil
 	Closed    bool                 // answers no newcomer
 	Pin       string               // of the federation that it means to join
 	cancel    context.CancelFunc
@@ -235,6 +236,7 @@ func (s *Site) Start() {
 		Fresh:    func(netip.Addr) (underlay.Socket, error) { return s.Host.Listen(0) },
 		Settings: node.Settings{Kind: s.Kind, Serve: true, Joinable: !s.Closed, PathMTU: s.PathMTU, AutoAdmit: s.World.AutoAdmit},
 	}
+	o.Alerts = s.Alerts
 	if s.Adjust != nil {
 		s.Adjust(&o.Settings)
 	}
