@@ -33,7 +33,7 @@ type vr struct {
 	probeNext, probeStride        int32
 	probeLeft, probed             int32
 	probedNumber                  uint32
-	exchanges                     int32
+	exchanges, probes             int32 // probes is the chain of probes: a new one after a pause
 	nextID                        uint32
 	phase                         int64
 	since, downAt, resumed, fault int64 // its start, its end, the end of its pause, the last of these or of its relay

@@ -398,6 +398,9 @@ func (e *Engine) touchQueue(q int32) {
 	if !e.vrs[q].up {
 		e.vrs[q].clients = 0
 	}
+	if e.here[q] && !slices.ContainsFunc(e.queueVRs, func(o int32) bool { return o != q && e.here[o] }) {
+		e.queueBack = e.now // the first that there is
+	}
 	for _, v := range e.limitedVRs {
 		if u := e.vrs[v].limited.use(q); u != nil && e.vrs[v].up {
 			e.hush(v, u)

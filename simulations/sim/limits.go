@@ -31,12 +31,13 @@ const (
 
 // The sizes of messages in bytes, as package gossip encodes those of members with names of ten letters.
 const (
-	pingBytes     = 92
-	ackBytes      = 184 // with serf's coordinate and our root
-	indirectBytes = 131
-	nackBytes     = 12
-	aliveBytes    = 220
-	accuseBytes   = 52
+	pingBytes     = 91
+	ackBytes      = 168 // with serf's coordinate and our root
+	bareAckBytes  = 22  // at second hand: without
+	indirectBytes = 129
+	nackBytes     = 11
+	aliveBytes    = 160 // with the tags
+	accuseBytes   = 47
 	checkBytes    = 5   // memberlist's checksum of a packet
 	memberBytes   = 250 // one member in a state exchange
 	rumourHead    = 60  // of a rumour, before its body

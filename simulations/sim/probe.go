@@ -11,7 +11,7 @@ func (e *Engine) probe(v int32) {
 	}
 	t := e.nextTarget(v)
 	if t < 0 {
-		e.q.add(e.now+probeInterval, evProbe, v, r.life, 0)
+		e.q.add(e.now+probeInterval, evProbe, v, r.life, r.probes)
 		return
 	}
 	have := e.look(v, t)
@@ -24,11 +24,11 @@ func (e *Engine) probe(v int32) {
 	if good {
 		r.awareness = max(r.awareness-1, 0)
 		e.hearRoot(v, t)
-		e.q.add(e.now+probeInterval, evProbe, v, r.life, 0)
+		e.q.add(e.now+probeInterval, evProbe, v, r.life, r.probes)
 		return
 	}
 	r.probed, r.probedNumber = t, have.number
-	e.q.add(e.now+probeTimeout, evIndirect, v, r.life, 0)
+	e.q.add(e.now+probeTimeout, evIndirect, v, r.life, r.probes)
 }
 
 // pings sends a ping from v to t and the ack back, each with what its sender has to tell, and reports whether the ack
@@ -120,7 +120,6 @@ func gcd(a, b int32) int32 {
 func (e *Engine) indirect(v int32) {
 	r := &e.vrs[v]
 	if r.paused {
-		r.probeGood, r.missing = false, indirectChecks // nothing comes in
 		return
 	}
 	t := r.probed
@@ -141,7 +140,7 @@ func (e *Engine) indirect(v int32) {
 			continue
 		}
 		if e.pings(h, t, pingBytes, ackBytes, nil, probeTimeout) {
-			back, ok := e.transit(h, v, ackBytes-16)
+			back, ok := e.transit(h, v, bareAckBytes)
 			rtt := 2 * e.net.base(h, t)
 			good = good || ok && ask+rtt+back < limit
 			continue
@@ -159,7 +158,7 @@ func (e *Engine) indirect(v int32) {
 	if n == 0 {
 		r.missing = 1
 	}
-	e.q.add(e.now+limit, evProbeEnd, v, r.life, 0)
+	e.q.add(e.now+limit, evProbeEnd, v, r.life, r.probes)
 }
 
 // probeEnd is the end of a probe that had no direct answer.
@@ -174,7 +173,7 @@ func (e *Engine) probeEnd(v int32) {
 		r.awareness = min(r.awareness+r.missing, awarenessMost)
 		e.hearSuspect(v, r.probed, r.probedNumber, v)
 	}
-	e.q.add(e.now, evProbe, v, r.life, 0)
+	e.q.add(e.now, evProbe, v, r.life, r.probes)
 }
 
 // meets reports whether a stream between two VRs would come about now.
