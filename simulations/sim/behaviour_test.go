@@ -313,3 +313,40 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestDroppers: queue-VRs that take packets and drop them are left, and pairs go on.
+func TestDroppers(t *testing.T) {
+	s := plain(60)
+	s.Duration = 40 * time.Minute
+	s.Groups = []scenario.Group{
+		{Name: "core", Count: 8, NAT: "none", Queue: true, Up: 1e9},
+		{Name: "dropper", Count: 4, NAT: "none", Queue: true, Up: 1e9, Liar: "drops"},
+		{Name: "home", Count: 48, NAT: "symmetric", Up: 5e7},
+	}
+	s.VNs[0].Groups = []string{"home"}
+	e, err := New(s, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := e.Run(nil, nil)
+	first, only := 0, 0
+	for _, v := range e.limitedVRs {
+		l := e.vrs[v].limited
+		if l.list[0] >= 0 && e.liar(l.list[0]) == liarDrops {
+			first++
+			if l.list[1] < 0 || e.liar(l.list[1]) == liarDrops {
+				only++
+			}
+		}
+	}
+	reach := int64(0)
+	for _, x := range r.Series {
+		if x.Name == result.Reachable {
+			reach = x.Values[len(x.Values)-1]
+		}
+	}
+	t.Logf("droppers are the first of %d of 48 limited VRs, and both of %d; %d ppm of the pairs reach each other", first, only, reach)
+	if first > 4 || reach < 990_000 {
+		t.Errorf("droppers are the first of %d, %d ppm reach each other", first, reach)
+	}
+}
