@@ -41,4 +41,5 @@ night:
     go test -race -shuffle=on -count=2 -timeout 120m ./...
     VINE_NIGHT=1 just net
     just soak
+    VINE_NIGHT=1 go test -timeout 60m ./simulations/sim
     .ci/fuzz 10m
