@@ -9,6 +9,7 @@ type pair struct {
 	linked  bool
 	kind    pathKind
 	lives   [2]int32 // of the two, when the link came up
+	silent  int64    // since when nothing comes over the link, 0: it does
 	badFrom int64    // since when no path works although one should, 0: it works
 }
 
@@ -100,9 +101,10 @@ func (e *Engine) follow(p *pair) bool {
 	}
 	kind := e.pathOf(p.a, p.b, p.linked)
 	if kind == noPath || !e.receives(p.b) {
-		if p.linked && e.now-p.badFrom > activeQuiet+activeDead && p.badFrom > 0 {
-			p.linked = false
+		if p.silent == 0 {
+			p.silent = e.now
 		}
+		p.linked = p.linked && e.now-p.silent < activeQuiet+activeDead
 		return false
 	}
 	if kind == relayed && !e.hops(p) {
@@ -119,7 +121,7 @@ func (e *Engine) follow(p *pair) bool {
 		e.vrs[p.b].sent += handshakeBytes / 2
 		e.linkUp(p.a, p.b)
 	}
-	p.linked, p.kind = true, kind
+	p.linked, p.kind, p.silent = true, kind, 0
 	p.lives = [2]int32{e.vrs[p.a].life, e.vrs[p.b].life}
 	return true
 }
