@@ -134,6 +134,7 @@ func (n *Notifier) Run(ctx context.Context) error {
 		wait.Go(func() { w.run(ctx, n.log) })
 	}
 	wait.Wait()
+	<-ctx.Done() // also without hooks: the VR ends with the first of its parts
 	return nil
 }
 

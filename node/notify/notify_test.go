@@ -192,6 +192,13 @@ func TestTriesAgain(t *testing.T) {
 			synctest.Wait()
 		})
 	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if New(Hooks{}, slog.New(slog.DiscardHandler)).Run(ctx); ctx.Err() == nil {
+			t.Error("without hooks it ends at once, and the VR with it")
+		}
+	})
 	n := New(Hooks{Command: []string{"true"}}, slog.New(slog.DiscardHandler))
 	for range queueMax + 3 {
 		n.Tell(notice)
