@@ -350,3 +350,40 @@ func TestDroppers(t *testing.T) {
 		t.Errorf("droppers are the first of %d, %d ppm reach each other", first, reach)
 	}
 }
+
+// TestDiurnal: more run at the best hour of a day than at the worst.
+func TestDiurnal(t *testing.T) {
+	s := plain(80)
+	s.Warmup, s.Duration, s.Every = time.Minute, 4*time.Hour, 5*time.Minute
+	s.Groups[0].Churn = scenario.Churn{Kind: "diurnal", Session: 10 * time.Minute, Away: 5 * time.Minute, Period: 2 * time.Hour}
+	for _, x := range run(t, s, 1).Series {
+		if x.Name != result.Up {
+			continue
+		}
+		// The best hour is the middle of the period; who is away comes back some time after it.
+		var best, worst int64
+		for i := range 6 {
+			best += x.Values[36+i]
+			worst += x.Values[24+i]
+		}
+		if best < worst*6/5 {
+			t.Errorf("%d run at the best hour, %d at the worst: %v", best, worst, x.Values)
+		}
+	}
+}
+
+// TestSlow: VRs whose packets take eight seconds are held for dead by others, and not for long after they are fast again.
+func TestSlow(t *testing.T) {
+	s := plain(50)
+	s.Duration = 4 * time.Minute
+	s.Events = []scenario.Event{{At: 10 * time.Second, Do: "slow", Count: 5, For: time.Minute, Latency: 8 * time.Second}}
+	r := run(t, s, 1)
+	if count(r, result.FalseDead) == 0 {
+		t.Error("nobody was held for dead")
+	}
+	for _, x := range r.Series {
+		if x.Name == result.ViewRight && x.Values[len(x.Values)-1] != 1e6 {
+			t.Errorf("views right: %v", x.Values)
+		}
+	}
+}

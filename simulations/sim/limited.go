@@ -149,7 +149,7 @@ func (e *Engine) decide(v int32) {
 		l.epoch = e.electionEpoch
 		l.short = l.short[:0]
 		for _, id := range mesh.Shortlist(e.electedOf(v), routerOf(v), e.name(v), func(id tables.RouterID) (time.Duration, bool) {
-			return time.Duration(2 * e.net.base(v, vrOf(id))), true
+			return time.Duration(2 * e.net.steady(v, vrOf(id))), true
 		}, shortLen) {
 			l.short = append(l.short, vrOf(id))
 		}
@@ -218,7 +218,7 @@ func (e *Engine) measure(v int32, l *limited, q int32) path.QueueMeasure {
 		u.score = e.throughput(v, q)
 		u.score += u.score / 100 * (e.rnd.below(21) - 10) // measurements err by a tenth
 		u.scored = e.now
-		u.rtt = 2*e.net.base(v, q) + e.rnd.below(e.net.jitter)
+		u.rtt = 2*e.net.steady(v, q) + e.rnd.below(e.net.jitter)
 	}
 	if u.linked {
 		m.RTT = time.Duration(u.rtt)
@@ -333,7 +333,7 @@ func (e *Engine) dial(v int32, u *use) {
 		}
 		after += int64(600 * time.Millisecond)
 	}
-	e.q.add(e.now+after+2*e.net.base(v, u.queue), evLinked, v, u.nonce, u.queue)
+	e.q.add(e.now+after+2*e.net.steady(v, u.queue), evLinked, v, u.nonce, u.queue)
 }
 
 // linked continues what waited for a link.
@@ -343,7 +343,7 @@ func (e *Engine) linked(v, nonce, q int32) {
 		return
 	}
 	u.linked, u.linkedAt, u.life, u.served = true, e.now, e.vrs[q].life, false
-	u.rtt = 2 * e.net.base(v, q)
+	u.rtt = 2 * e.net.steady(v, q)
 	if u.wanted {
 		e.ask(v, u)
 	}
@@ -357,7 +357,7 @@ func (e *Engine) ask(v int32, u *use) {
 		u.asked = e.now
 	}
 	e.vrs[v].sent += attachBytes
-	after := 2 * e.net.base(v, u.queue)
+	after := 2 * e.net.steady(v, u.queue)
 	for range 8 {
 		if !e.net.loses(&e.rnd, v, u.queue) && !e.net.loses(&e.rnd, u.queue, v) {
 			break

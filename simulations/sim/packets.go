@@ -60,6 +60,7 @@ func pieces(n int) int { return (n + checkBytes + frame.GossipPieceMax - 1) / fr
 func (e *Engine) transit(a, b int32, n int) (delay int64, ok bool) {
 	bytes := sealed(n)
 	e.vrs[a].sent += bytes
+	e.gossiped++
 	via := int32(-1)
 	if e.isLimited[b] {
 		via = e.relayOf(b)
@@ -116,6 +117,7 @@ func (e *Engine) tellMember(a, b int32) {
 func (e *Engine) count(a, b int32, n int) {
 	bytes := sealed(n)
 	e.vrs[a].sent += bytes
+	e.gossiped++
 	if !e.isLimited[b] {
 		return
 	}

@@ -141,7 +141,7 @@ func (e *Engine) indirect(v int32) {
 		}
 		if e.pings(h, t, pingBytes, ackBytes, nil, probeTimeout) {
 			back, ok := e.transit(h, v, bareAckBytes)
-			rtt := 2 * e.net.base(h, t)
+			rtt := 2 * e.net.steady(h, t)
 			good = good || ok && ask+rtt+back < limit
 			continue
 		}
@@ -151,7 +151,7 @@ func (e *Engine) indirect(v int32) {
 		}
 	}
 	// The ping over a stream: a handshake, then the ping. Streams make losses good.
-	if e.meets(v, t) && 4*e.net.base(v, t) < limit {
+	if e.meets(v, t) && 4*e.net.steady(v, t) < limit {
 		good = true
 	}
 	r.probeGood, r.missing = good, int8(n-nacks)

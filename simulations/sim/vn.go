@@ -163,7 +163,10 @@ func (e *Engine) operateVN(ev *scenario.Event) {
 			return
 		}
 		into := e.network(ev.Into)
-		if into == nil {
+		switch {
+		case ev.Into == "":
+			into = n
+		case into == nil:
 			into = e.newNetwork(ev.Into)
 		}
 		all := n.now().join(with.now())
