@@ -387,3 +387,30 @@ func TestSlow(t *testing.T) {
 		}
 	}
 }
+
+// TestHeavyChurn: half of all stay for less than 84 seconds, queue-VRs too, most of them leave without a word, and 2 % of the packets are
+// lost. Tables are right all the same.
+func TestHeavyChurn(t *testing.T) {
+	seeds := 3
+	if os.Getenv("VINE_NIGHT") != "" {
+		seeds = 100
+	}
+	for seed := range seeds {
+		s := plain(100)
+		s.Duration, s.Network.Loss = 20*time.Minute, 20_000
+		c := scenario.Churn{Kind: "weibull", Session: 84 * time.Second, Away: 21 * time.Second, ShapeThousands: 600, Graceful: 300_000}
+		s.Groups = []scenario.Group{
+			{Name: "core", Count: 20, NAT: "none", Queue: true, Up: 1e9, Churn: c}, {Name: "open", Count: 20, NAT: "full-cone", Churn: c},
+			{Name: "port", Count: 40, NAT: "port-restricted", Up: 5e7, Churn: c}, {Name: "sym", Count: 20, NAT: "symmetric", Up: 5e7, Churn: c},
+		}
+		s.VNs = []scenario.VN{{Name: "lab", Groups: []string{"core", "open", "port", "sym"}}}
+		for i := range 6 {
+			s.Events = append(s.Events, scenario.Event{At: time.Duration(1+3*i) * time.Minute, Do: "vn-update", VN: "lab"})
+		}
+		s.Bounds = scenario.Bounds{Reach: 20 * time.Second, Relay: 40 * time.Second, Converge: 20 * time.Second}
+		if r := run(t, s, uint64(seed)); r.Broken != nil || r.Counts[result.Crashes] < 200 {
+			show(t, r)
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}

@@ -70,7 +70,7 @@ func (e *Engine) startLimited(v int32) {
 	l.state = path.NewAttachments(routerOf(v), queuesWanted)
 	l.uses, l.short, l.epoch = l.uses[:0], l.short[:0], 0
 	l.list, l.first = [queuesWanted]int32{-1, -1}, -1
-	l.gap, l.tokens, l.filled = e.now, recordBurst*recordEvery, e.now
+	l.gap, l.tokens, l.filled, l.recordDue = e.now, recordBurst*recordEvery, e.now, false
 	l.due = 0
 	e.planQueues(v, e.now+e.rnd.below(int64(2e8)))
 }
