@@ -153,7 +153,7 @@ func New(s *scenario.Scenario, seed uint64) (*Engine, error) {
 		q: newEventQueue(), net: newNetwork(s, seed, groupOf), vrs: make([]vr, n), base: make([]belief, n), colOf: make([]int32, n),
 		freePacket: -1, freePull: -1, docOf: map[tables.DocKey]int32{}, revocationOf: make([]int32, n), isQueue: make([]bool, n), isLimited: make([]bool, n),
 		here: make([]bool, n), lives: make([]int32, n), places: make([][queuesWanted]place, n),
-		elections: map[uint64][]mesh.QueueCandidate{}, police: true, trace: [2]uint64{seed, 0x7472616365},
+		elections: map[uint64][]mesh.QueueCandidate{}, electionEpoch: 1, police: true, trace: [2]uint64{seed, 0x7472616365},
 		groupLies: groupLies, groupNATs: groupNATs, anyLiar: anyLiar,
 		docBytes: int64(n) * (400 + 300 + linkRecordBytes + 3*memoryDocument),
 	}

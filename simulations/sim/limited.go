@@ -14,7 +14,8 @@ import (
 type limited struct {
 	state  *path.Attachments
 	short  []int32 // the short list
-	epoch  uint64  // of the election when it was made
+	epoch  uint64  // of the election when it was looked at
+	key    uint64  // of what v believes of the candidates, when the list was made
 	uses   []use
 	list   [queuesWanted]int32 // announced, -1: none
 	first  int32               // of list, before
@@ -69,6 +70,7 @@ func (e *Engine) startLimited(v int32) {
 	}
 	l.state = path.NewAttachments(routerOf(v), queuesWanted)
 	l.uses, l.short, l.epoch = l.uses[:0], l.short[:0], 0
+	l.key = 0
 	l.list, l.first = [queuesWanted]int32{-1, -1}, -1
 	l.gap, l.tokens, l.filled, l.recordDue = e.now, recordBurst*recordEvery, e.now, false
 	l.due = 0
@@ -92,7 +94,9 @@ func (e *Engine) stopLimited(v int32) {
 // release frees the place of a client.
 func (e *Engine) release(u *use) {
 	if u.served && e.vrs[u.queue].life == u.life {
-		e.vrs[u.queue].clients--
+		if e.vrs[u.queue].clients--; e.vrs[u.queue].clients == clientsMax-1 {
+			e.electionEpoch++ // it was full
+		}
 	}
 	u.served = false
 }
@@ -108,14 +112,17 @@ func (e *Engine) planQueues(v int32, at int64) {
 
 // electedOf returns who v holds for elected. All VRs that believe the same of the candidates have the same answer,
 // so it is computed once.
-func (e *Engine) electedOf(v int32) []mesh.QueueCandidate {
-	key := uint64(0)
+func (e *Engine) electedOf(v int32, l *limited) (elected []mesh.QueueCandidate, key uint64) {
+	if e.electionEpoch == l.epoch {
+		return nil, l.key // nobody has changed his mind of any candidate
+	}
+	l.epoch = e.electionEpoch
 	for i, q := range e.queueVRs {
 		bits := uint64(b2i(e.queueAlive(v, q)) | b2i(e.vrs[q].clients >= clientsMax)<<1 | b2i(e.revokedBy(v, q))<<2)
 		key = finish(key ^ bits ^ uint64(i)<<3)
 	}
 	if elected, ok := e.elections[key]; ok {
-		return elected
+		return elected, key
 	}
 	candidates := make([]mesh.QueueCandidate, 0, len(e.queueVRs))
 	for _, q := range e.queueVRs {
@@ -128,12 +135,12 @@ func (e *Engine) electedOf(v int32) []mesh.QueueCandidate {
 		})
 	}
 	ids := mesh.Elect(candidates)
-	elected := slices.DeleteFunc(candidates, func(c mesh.QueueCandidate) bool { return !slices.Contains(ids, c.Router) })
+	elected = slices.DeleteFunc(candidates, func(c mesh.QueueCandidate) bool { return !slices.Contains(ids, c.Router) })
 	if len(e.elections) >= 256 {
 		clear(e.elections)
 	}
 	e.elections[key] = elected
-	return elected
+	return elected, key
 }
 
 func (e *Engine) queueAlive(v, q int32) bool { return e.look(v, q).state <= suspect }
@@ -145,10 +152,10 @@ func (e *Engine) decide(v int32) {
 	if l.due != e.now || r.paused {
 		return
 	}
-	if e.electionEpoch != l.epoch || len(l.short) == 0 {
-		l.epoch = e.electionEpoch
+	if elected, key := e.electedOf(v, l); key != l.key || len(l.short) == 0 {
+		l.key = key
 		l.short = l.short[:0]
-		for _, id := range mesh.Shortlist(e.electedOf(v), routerOf(v), e.name(v), func(id tables.RouterID) (time.Duration, bool) {
+		for _, id := range mesh.Shortlist(elected, routerOf(v), e.name(v), func(id tables.RouterID) (time.Duration, bool) {
 			return time.Duration(2 * e.net.steady(v, vrOf(id))), true
 		}, shortLen) {
 			l.short = append(l.short, vrOf(id))
@@ -379,7 +386,9 @@ func (e *Engine) attached(v, nonce, q int32) {
 		u.refused = e.now
 	} else {
 		u.accepted, u.served = true, true
-		e.vrs[q].clients++
+		if e.vrs[q].clients++; e.vrs[q].clients == clientsMax {
+			e.electionEpoch++
+		}
 	}
 	e.planQueues(v, e.now+int64(time.Millisecond))
 	e.checkRelay(v)
