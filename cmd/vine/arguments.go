@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -136,4 +137,25 @@ func parseFingerprint(text string) (string, error) {
 		return "", usage("%q is not a fingerprint: those have 32 characters of a-z and 2-7", text)
 	}
 	return plain, nil
+}
+
+// A text is the value of a flag with words for people. Control characters would steer the terminals of all who read them.
+type text string
+
+// textMax is what documents take (package tables).
+const textMax = 256
+
+func textVar(f *pflag.FlagSet, p *string, name, usage string) { f.Var((*text)(p), name, usage) }
+
+func (t *text) String() string { return string(*t) }
+func (*text) Type() string     { return "string" }
+func (t *text) Set(s string) error {
+	if len(s) > textMax {
+		return fmt.Errorf("it has %d bytes, and at most %d are kept", len(s), textMax)
+	}
+	if clean(s) != s || !utf8.ValidString(s) {
+		return errors.New("it has characters that cannot be printed")
+	}
+	*t = text(s)
+	return nil
 }

@@ -81,7 +81,7 @@ unasked, until "vine site set" says what holds from then on.`,
 	}
 	c.Flags().StringVar(&args.Site, "site", "", "`SITE` to answer for (default: the one that it waits for)")
 	c.Flags().BoolVar(&args.Refuse, "refuse", false, "say no; the request is refused")
-	c.Flags().StringVar(&args.Reason, "reason", "", "`TEXT` that who asked is told with a refusal")
+	textVar(c.Flags(), &args.Reason, "reason", "`TEXT` that who asked is told with a refusal")
 	c.Flags().BoolVar(&withdraw, "withdraw", false, "take consent back: SITE leaves VN")
 	c.Flags().BoolVar(&sure, "yes", false, "do not ask")
 	c.RegisterFlagCompletionFunc("site", func(c *cobra.Command, _ []string, text string) ([]string, cobra.ShellCompDirective) {

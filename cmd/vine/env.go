@@ -115,13 +115,13 @@ func (e *Env) clientOf(user ed25519.PrivateKey) (*control.Client, error) {
 // say tells the user something, unless he wants quiet.
 func (e *Env) say(format string, args ...any) {
 	if !e.quiet {
-		fmt.Fprintf(e.Stderr, format+"\n", args...)
+		fmt.Fprintln(e.Stderr, tame(fmt.Sprintf(format, args...)))
 	}
 }
 
 // warn tells the user something that he must not miss.
 func (e *Env) warn(format string, args ...any) {
-	fmt.Fprintf(e.Stderr, "vine: warning: "+format+"\n", args...)
+	fmt.Fprintln(e.Stderr, "vine: warning: "+tame(fmt.Sprintf(format, args...)))
 }
 
 // log returns the logger for packages that take one: warnings, or with -v everything.

@@ -161,7 +161,7 @@ func (e *Env) report(c *cobra.Command, err error) int {
 	if code == exitUsage && hint == "" {
 		hint = "`" + c.CommandPath() + " --help` explains the command"
 	}
-	message := strings.TrimSpace(err.Error())
+	message := tame(strings.TrimSpace(err.Error()))
 	if code == exitInterrupted {
 		message = "interrupted"
 	}
@@ -176,7 +176,7 @@ func (e *Env) report(c *cobra.Command, err error) int {
 	}
 	fmt.Fprintf(e.Stderr, "vine: error: %s\n", message)
 	if hint != "" {
-		fmt.Fprintf(e.Stderr, "vine: hint: %s\n", hint)
+		fmt.Fprintf(e.Stderr, "vine: hint: %s\n", tame(hint))
 	}
 	return int(code)
 }

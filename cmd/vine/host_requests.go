@@ -126,7 +126,7 @@ may ask again after an hour.`,
 			return e.table([]string{"ID", "NAME", "VN", "STATE", "REASON"}, rows)
 		},
 	}
-	c.Flags().StringVar(&reason, "reason", "", "`TEXT` that the host is shown")
+	textVar(c.Flags(), &reason, "reason", "`TEXT` that the host is shown")
 	return c
 }
 

@@ -71,6 +71,22 @@ func clean(s string) string {
 	}, s)
 }
 
+// saidMax bounds what is said at once: what is longer has an argument in it that nobody wants to read again.
+const saidMax = 1500
+
+// tame makes what is said to people fit for a terminal: lines of printable text, and not too long.
+func tame(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = clean(strings.ReplaceAll(line, "\t", "    "))
+	}
+	s = strings.Join(lines, "\n")
+	if runes := []rune(s); len(runes) > saidMax {
+		s = string(runes[:saidMax*2/3]) + " ... " + string(runes[len(runes)-saidMax/3:])
+	}
+	return s
+}
+
 // join makes one cell of a list.
 func join[T fmt.Stringer](list []T) string {
 	texts := make([]string, len(list))

@@ -22,7 +22,7 @@ func newRefuseCommand(e *Env) *cobra.Command {
 			return e.ask(c.Context(), a, policy.OpRefuse, args)
 		},
 	}
-	c.Flags().StringVar(&args.Reason, "reason", "", "`TEXT` that the machine is told")
+	textVar(c.Flags(), &args.Reason, "reason", "`TEXT` that the machine is told")
 	a.flags(c)
 	return c
 }

@@ -34,7 +34,7 @@ anew with a new identity.`,
 			return e.ask(c.Context(), a, policy.OpRevoke, args)
 		},
 	}
-	c.Flags().StringVar(&args.Reason, "reason", "", "`TEXT` that is kept with it")
+	textVar(c.Flags(), &args.Reason, "reason", "`TEXT` that is kept with it")
 	c.Flags().BoolVar(&sure, "yes", false, "do not ask")
 	a.flags(c)
 	return c

@@ -145,8 +145,8 @@ consent --withdraw". Each flag for lists can be given several times, or with com
 	list(c.Flags(), &args.AllowVNs, "allow-vn", "`VN` that needs no asking", name("VN"))
 	list(c.Flags(), &args.With, "with", "`SITE` with whose hosts a VN needs no asking", name("site"))
 	list(c.Flags(), &users, "by-user", "`NAME` or fingerprint of a user who need not ask", func(text string) (string, error) { return text, nil })
-	c.Flags().StringVar(&contact, "contact", "", "`TEXT`: how to reach the people of the site")
-	c.Flags().StringVar(&location, "location", "", "`TEXT`: where it is")
+	textVar(c.Flags(), &contact, "contact", "`TEXT`: how to reach the people of the site")
+	textVar(c.Flags(), &location, "location", "`TEXT`: where it is")
 	c.RegisterFlagCompletionFunc("consent", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return []string{"ask\teach time", "open\tto everything", "never"}, cobra.ShellCompDirectiveNoFileComp
 	})

@@ -63,7 +63,7 @@ also end a key that somebody else has delegated to; that is for good.`,
 	}
 	c.Flags().StringVar(&role, "role", "", "`ROLE` to take back (default: every)")
 	c.Flags().StringVar(&scope, "scope", "", "`SCOPE` of it (default: every)")
-	c.Flags().StringVar(&reason, "reason", "", "`TEXT` that is kept with it")
+	textVar(c.Flags(), &reason, "reason", "`TEXT` that is kept with it")
 	c.Flags().BoolVar(&sure, "yes", false, "do not ask")
 	c.RegisterFlagCompletionFunc("role", completeRole)
 	c.RegisterFlagCompletionFunc("scope", e.completeScope)
