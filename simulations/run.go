@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vine-mesh/vine/simulations/real"
 	"github.com/vine-mesh/vine/simulations/result"
 	"github.com/vine-mesh/vine/simulations/sim"
 )
@@ -15,7 +16,7 @@ import (
 type Engine func(ctx context.Context, s Source, seed uint64, p result.Progress) (result.Run, error)
 
 // Engines are all of them by name.
-var Engines = map[string]Engine{"model": model}
+var Engines = map[string]Engine{"model": model, "real": production}
 
 // model runs the model engine.
 func model(ctx context.Context, s Source, seed uint64, p result.Progress) (result.Run, error) {
@@ -28,6 +29,14 @@ func model(ctx context.Context, s Source, seed uint64, p result.Progress) (resul
 	r.Cost.Wall, r.Cost.CPU = time.Since(began), processorTime()-used
 	r.Cost.Memory = mostMemory()
 	return r, nil
+}
+
+// production runs the engine real.
+func production(ctx context.Context, s Source, seed uint64, p result.Progress) (result.Run, error) {
+	if err := real.Check(s.Scenario); err != nil {
+		return result.Run{}, err
+	}
+	return real.Run(ctx, s.Scenario, seed, p)
 }
 
 // A Job is a run to be made.

@@ -9,9 +9,15 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/vine-mesh/vine/simulations/real"
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == real.ChildCommand {
+		real.Child()
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, Env{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,

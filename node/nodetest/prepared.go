@@ -16,9 +16,19 @@ import (
 // enrolment and endpoint, as if all had joined long ago, and starts them. The first is the
 // authority. It costs a tenth of as many joins.
 func (w *World) Prepared(count int) []*Site {
+	var others []*Site
+	founder := w.site("vr1")
+	for i := 2; i <= count; i++ {
+		others = append(others, w.site(fmt.Sprintf("vr%d", i)))
+	}
+	return w.PreparedOf(founder, others)
+}
+
+// PreparedOf is Prepared with sites of the caller's making, of which the founder must be the first. A site behind a translator of its own is taken
+// to be limited.
+func (w *World) PreparedOf(founder *Site, others []*Site) []*Site {
 	w.T.Helper()
-	w.Found("vr1")
-	founder := w.Sites[0]
+	founder.Found()
 	founder.Stop()
 	dir := founder.open()
 	store, err := node.LoadStore(dir, time.Now(), founder.Log)
@@ -35,8 +45,7 @@ func (w *World) Prepared(count int) []*Site {
 		w.check(err)
 		return d
 	}
-	for i := 2; i <= count; i++ {
-		s := w.site(fmt.Sprintf("vr%d", i))
+	for _, s := range others {
 		dir := s.open()
 		identity, err := node.MakeKey(dir, "identity", w.random)
 		w.check(err)
@@ -56,10 +65,14 @@ func (w *World) Prepared(count int) []*Site {
 			w.T.Fatalf("%s is not enrolled: %+v", s.Name, decision)
 		}
 		s.Joined = node.Joined{Federation: "world", FederationID: store.FederationID(), Name: e.Name, Router: e.Router, Blocks: e.Blocks}
-		put(tables.LinkRecord{
+		record := tables.LinkRecord{
 			Version: 1, Router: e.Router, Link: linkKey(link), Endpoints: []netip.AddrPort{s.Endpoint()}, VRKind: "regular",
 			Joinable: true, Software: "test",
-		}, own)
+		}
+		if s.NAT != nil {
+			record.Endpoints, record.VRKind, record.Joinable = []netip.AddrPort{}, "limited", false
+		}
+		put(record, own)
 		w.check(dir.Close())
 	}
 	put(tables.BuildHead(store.Snapshot(), key, time.Now().Unix(), time.Now().Add(7*24*time.Hour).Unix()), authority)

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -80,6 +81,9 @@ func (s *source) Uint64() uint64 {
 	defer s.mu.Unlock()
 	return s.chacha.Uint64()
 }
+
+// Random returns the randomness that all VRs of the world draw from. It is safe for several goroutines at once.
+func (w *World) Random() io.Reader { return w.random }
 
 // A Site is one VR with its LAN.
 type Site struct {
@@ -163,6 +167,13 @@ func (w *World) Join(name string, seed *Site) *Site {
 
 // NewSite returns a site that has yet to join.
 func (w *World) NewSite(name string) *Site { return w.site(name) }
+
+// At returns a site that has yet to join, whose VR runs on a host of the caller's making, behind a translator of its own if nat is not nil.
+func (w *World) At(name string, host *transporttest.Host, nat *transporttest.NAT) *Site {
+	s := w.siteAt(name, host)
+	s.NAT = nat
+	return s
+}
 
 // Behind returns a site that has yet to join, behind an address translator of its own.
 func (w *World) Behind(name string, kind transporttest.NATKind) *Site {
