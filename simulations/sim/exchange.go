@@ -11,7 +11,7 @@ type pull struct {
 
 // linkBytes is what a new link between two VRs costs each of them until it is closed again.
 func (e *Engine) linkBytes() int64 {
-	return handshakeBytes/2 + linkLife/((idleProbeLeast+idleProbeMost)/2)*linkProbeBytes
+	return handshakeBytes/2*(1+linkLife/rekeyEvery) + pathMTUBytes + linkLife/((idleProbeLeast+idleProbeMost)/2)*linkProbeBytes
 }
 
 // startExchange begins the anti-entropy that a View asked for. It ends when as many round trips are over as the real

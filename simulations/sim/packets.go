@@ -49,7 +49,7 @@ func (e *Engine) dropPacket(n int32) {
 func sealed(n int) int64 {
 	n += checkBytes
 	pieces := (n + frame.GossipPieceMax - 1) / frame.GossipPieceMax
-	return int64(n + pieces*(frame.GossipHeaderLen+frame.TagLen))
+	return int64(n + pieces*(frame.GossipHeaderLen+frame.TagLen+headerBytesIP))
 }
 
 // pieces returns how many datagrams carry a gossip packet of n bytes.
