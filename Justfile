@@ -40,6 +40,7 @@ soak length="1h":
 night:
     go test -race -shuffle=on -count=2 -timeout 120m ./...
     VINE_NIGHT=1 just net
+    VINE_NIGHT=1 go test -count=1 -run '^TestDrill' ./cmd/vine
     just soak
     VINE_NIGHT=1 go test -timeout 60m ./simulations/sim
     .ci/fuzz 10m

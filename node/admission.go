@@ -213,7 +213,7 @@ func (a *admission) tell(now time.Time, g *guest, state joinState) {
 // again, up to half of what may be given; then who is revoked and who may ask for what. The rest it
 // gets as a member.
 func (a *admission) gift(e tables.Enrolment) []*tables.Document {
-	store := a.l.store
+	store, self := a.l.store, a.l.n.self.Router
 	var list []*tables.Document
 	size, room := 0, giftBytesMax
 	given := map[tables.DocKey]bool{}
@@ -232,6 +232,11 @@ func (a *admission) gift(e tables.Enrolment) []*tables.Document {
 		}
 	}
 	kinds(tables.KindRoot, tables.KindHead)
+	for d := range store.Documents() { // or the newcomer does not know us, if a retired authority has enrolled us
+		if a, ok := d.Body().(tables.Adoption); ok && a.Lists(tables.EnrolmentKey(self)) {
+			add(d)
+		}
+	}
 	add(store.Get(tables.EnrolmentKey(e.Router)))
 	add(store.Get(tables.EnrolmentKey(a.l.n.self.Router)))
 	add(store.Get(tables.LinkRecordKey(a.l.n.self.Router)))
@@ -243,6 +248,7 @@ func (a *admission) gift(e tables.Enrolment) []*tables.Document {
 		}
 	}
 	room = giftBytesMax
+	kinds(tables.KindAdoption)
 	kinds(tables.KindRevocation)
 	kinds(tables.KindGrant)
 	return list

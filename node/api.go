@@ -331,7 +331,7 @@ func (a api) Pending(context.Context) ([]control.Pending, error) {
 }
 
 // signing are the kinds of document that say who may sign.
-var signing = []tables.Kind{tables.KindRoot, tables.KindGrant, tables.KindRevocation, tables.KindHead}
+var signing = []tables.Kind{tables.KindRoot, tables.KindAdoption, tables.KindGrant, tables.KindRevocation, tables.KindHead}
 
 // Documents implements control.Router.
 func (a api) Documents(context.Context) ([][]byte, error) {

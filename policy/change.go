@@ -49,7 +49,7 @@ func (d *draft) bodies(c change, request tables.Hash) ([]tables.Body, error) {
 	if err := d.fits(append(leaves, m)); err != nil {
 		return nil, err
 	}
-	if d.vn.Version > 0 && c.state == d.vn.State && c.seal == d.vn.Seal && sameParts(m, d.old) && len(c.with) == 0 {
+	if d.vn.Version > 0 && c.state == d.vn.State && c.seal == d.vn.Seal && sameParts(m, d.old) && len(c.with) == 0 && !d.moved {
 		return leaves, nil
 	}
 	next := d.vn
@@ -140,7 +140,7 @@ func together(a, b []tables.VNVersion) []tables.VNVersion {
 func (d *draft) roster(site string) (uint64, tables.Body) {
 	b := tables.Roster{Version: d.v.NextVersion(tables.RosterKey(d.vn.ID, site)), VN: d.vn.ID, Site: site, Hosts: d.members(site)}
 	if old, ok := d.v.Roster(d.vn.ID, site); ok {
-		if slices.Equal(old.Hosts, b.Hosts) {
+		if slices.Equal(old.Hosts, b.Hosts) && !d.moved {
 			return old.Version, nil
 		}
 	}

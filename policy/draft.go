@@ -24,6 +24,9 @@ type draft struct {
 	hosts []netip.Addr // sorted, distinct
 	// disabled are prefixes that are kept and not used. Those that no set delivers any more do not matter.
 	disabled []netip.Prefix
+	// moved says that the VN has another home than the version before. Its rosters, which nothing but their signer vouches for,
+	// are signed anew then.
+	moved bool
 }
 
 // A way is one prefix of a draft and who delivers it.
@@ -31,6 +34,9 @@ type way struct {
 	prefix  netip.Prefix
 	routers []tables.RouterID
 }
+
+// move makes key the home of the VN.
+func (d *draft) move(key tables.PublicKey) { d.vn.Home, d.moved = key, true }
 
 // newDraft returns an empty VN.
 func newDraft(v *tables.View, vn tables.VN) *draft {

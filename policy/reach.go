@@ -63,7 +63,7 @@ func (r Reach) Asks(op string) bool {
 func (r Reach) Document(key tables.DocKey, nameOf func(tables.VNID) string) bool {
 	first, rest, _ := strings.Cut(key.ID, "/")
 	switch key.Kind {
-	case tables.KindRoot, tables.KindGrant, tables.KindRevocation, tables.KindHead:
+	case tables.KindRoot, tables.KindAdoption, tables.KindGrant, tables.KindRevocation, tables.KindHead:
 		return true
 	case tables.KindSite:
 		return r.Site(first)

@@ -84,14 +84,24 @@ func (c *clerk) find(name string) (*draft, Decision, bool) {
 		return nil, refused("VN %s was merged into VN %s", name, into.Name), false
 	case vn.State == tables.VNShutdown:
 		return nil, refused("VN %s is shut down, for good: create one with another name", name), false
-	case vn.Home != c.Key && !c.planning:
+	case vn.Home != c.Key && !c.planning && !c.succeeds(vn):
 		return nil, refused("VN %s is signed with key %s and not by this authority: ask its holder", name, vn.Home.Fingerprint()), false
 	}
 	d, err := loadDraft(c.v, vn)
 	if err != nil {
 		return nil, pending("%v", err), false
 	}
+	if vn.Home != c.Key && c.succeeds(vn) {
+		d.move(c.Key)
+	}
 	return d, Decision{}, true
+}
+
+// succeeds reports whether it falls to this authority to sign the next version of a VN whose home signs nothing any more,
+// being retired by root or revoked.
+func (c *clerk) succeeds(vn tables.VN) bool {
+	gone := c.v.Retired(vn.Home) || c.v.Revoked(vn.Home)
+	return gone && c.responsible(c.now, c.v, tables.VNKey(vn.ID))
 }
 
 // vnJoin makes hosts members of a VN.

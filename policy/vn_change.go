@@ -223,7 +223,7 @@ func (c *clerk) vnRestore(args VNRestoreArgs) Decision {
 		return refused("%v", err)
 	}
 	d := newDraft(c.v, now.vn)
-	d.old, d.disabled = now.old, then.Disabled
+	d.old, d.disabled, d.moved = now.old, then.Disabled, now.moved
 	for _, s := range then.Sets {
 		routers := slices.DeleteFunc(slices.Clone(s.Routers), func(id tables.RouterID) bool {
 			_, ok := c.v.Enrolment(id)

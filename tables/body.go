@@ -22,6 +22,7 @@ const (
 	KindReceipt    Kind = 13 // its signed outcome
 	KindInvite     Kind = 14 // permission for one VR to join; travels by hand, never by gossip
 	KindEntry      Kind = 15 // (VN, number): one change of a VN, in its log
+	KindAdoption   Kind = 16 // documents that count although root has retired their signer
 )
 
 // The bodies below are encoded as deterministic CBOR (RFC 8949, Section 4.2.1) maps with
@@ -38,6 +39,10 @@ type Root struct {
 	Authorities   []AuthorityKey `cbor:"5,keyasint"` // sorted by key, distinct
 	AuthThreshold uint32         `cbor:"6,keyasint"` // how many authority keys sign; 1 for now
 	Space         []netip.Prefix `cbor:"7,keyasint"` // the ViNe space; masked, no overlap
+
+	// Adopts came later and is left out of the encoding when it is empty: the body hashes of the adoptions
+	// that list all that stands of retired authority keys. Sorted.
+	Adopts []Hash `cbor:"8,keyasint,omitempty"`
 }
 
 // An AuthorityKey is one key that may sign as the authority until NotAfter.

@@ -19,7 +19,13 @@ func (s *Store) authorise(now time.Time, d *Document, origin Origin) error {
 	if s.root == nil {
 		return notYet(nil, RootKey(1))
 	}
-	if s.signedByRetired(d) && !s.continued(d) {
+	if d.Kind() == KindAdoption {
+		return s.authoriseAdoption(d)
+	}
+	if s.signedByRetired(d) && !s.continued(d) && !s.standing(d, origin == FromDisk) {
+		if len(s.lacking) > 0 && d.Kind().Adoptable() {
+			return notYet(fmt.Errorf("%w: root has retired the key", ErrSigner), s.lacking...)
+		}
 		return fmt.Errorf("%w: root has retired the key", ErrSigner)
 	}
 	switch b := d.body.(type) {
@@ -96,19 +102,22 @@ func (s *Store) met(r Root, d *Document) bool {
 }
 
 // signedByRetired reports whether root has retired every key that signed d.
-func (s *Store) signedByRetired(d *Document) bool {
+func (v *View) signedByRetired(d *Document) bool {
 	for _, k := range d.signers {
-		if !s.retired[k] {
+		if !v.retired[k] {
 			return false
 		}
 	}
 	return true
 }
 
-// byAuthority admits what an authority key of the current root has signed. From the network the
-// key must not have ended.
+// byAuthority admits what an authority key of the current root has signed, and what the root has
+// adopted. From the network the key must not have ended.
 func (s *Store) byAuthority(now time.Time, d *Document, origin Origin) error {
 	if s.skip["signer"] {
+		return nil
+	}
+	if s.signedByRetired(d) && s.standing(d, origin == FromDisk) {
 		return nil
 	}
 	found := fmt.Errorf("%w: no authority key", ErrSigner)
@@ -125,9 +134,10 @@ func (s *Store) byAuthority(now time.Time, d *Document, origin Origin) error {
 	return notYet(found, RootKey(s.root.Version()+1))
 }
 
-// fresh admits new rights from the network only while a head vouches for the present.
-func (s *Store) fresh(now time.Time, origin Origin) error {
-	if origin == FromNetwork && s.TrustStale(now) && !s.skip["freeze"] {
+// fresh admits new rights from the network only while a head vouches for the present, or the root itself
+// vouches for them.
+func (s *Store) fresh(now time.Time, d *Document, origin Origin) error {
+	if origin == FromNetwork && !s.Adopted(d) && s.TrustStale(now) && !s.skip["freeze"] {
 		return notYet(ErrStale, anyHead, RootKey(s.root.Version()+1))
 	}
 	return nil
@@ -138,7 +148,7 @@ func (s *Store) authoriseEnrolment(now time.Time, d *Document, b Enrolment, orig
 		return err
 	}
 	old, known := bodyOf[Enrolment](s.view, d.key)
-	if known && (old.Name != b.Name || old.Identity != b.Identity) {
+	if known && !s.Adopted(d) && (old.Name != b.Name || old.Identity != b.Identity) {
 		return fmt.Errorf("%w: %s is %s", ErrConflict, b.Router, old.Name)
 	}
 	if id, taken := s.byName[b.Name]; taken && id != b.Router {
@@ -154,7 +164,7 @@ func (s *Store) authoriseEnrolment(now time.Time, d *Document, b Enrolment, orig
 		return err
 	}
 	if !known {
-		return s.fresh(now, origin)
+		return s.fresh(now, d, origin)
 	}
 	return nil
 }
@@ -169,7 +179,7 @@ func (s *Store) checkBlocks(b Enrolment) error {
 	}
 	for id, d := range s.enrolments {
 		e := d.body.(Enrolment)
-		if id == b.Router || e.Site == b.Site || s.Revoked(e.Identity) {
+		if id == b.Router || e.Site == b.Site || s.Revoked(e.Identity) || s.overtaken(d) {
 			continue
 		}
 		for _, p := range b.Blocks {

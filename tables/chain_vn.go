@@ -46,7 +46,7 @@ func (s *Store) authoriseVN(now time.Time, d *Document, b VN, origin Origin) err
 		return fmt.Errorf("%w: %s is shut down", ErrConflict, b.ID)
 	}
 	if b.Home != old.Home {
-		return s.fresh(now, origin)
+		return s.fresh(now, d, origin)
 	}
 	return nil
 }

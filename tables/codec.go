@@ -119,6 +119,8 @@ func decodeKind(k Kind, b []byte) (Body, error) {
 		return decodeAs[Invite](b)
 	case KindEntry:
 		return decodeAs[Entry](b)
+	case KindAdoption:
+		return decodeAs[Adoption](b)
 	default:
 		return nil, fmt.Errorf("%w: unknown kind %d", ErrFormat, k)
 	}

@@ -41,7 +41,7 @@ func (s *Store) authoriseGrant(now time.Time, d *Document, b Grant, origin Origi
 	if b.Revoked || known && !old.Revoked && b.NotAfter <= old.NotAfter {
 		return nil // takes rights away, or gives none
 	}
-	return s.fresh(now, origin)
+	return s.fresh(now, d, origin)
 }
 
 // authoriseDelegation admits a grant that its parent signed and whose chain holds.

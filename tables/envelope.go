@@ -32,14 +32,14 @@ const (
 	signaturesMax = 16
 
 	sizeMaxDefault = 16 << 10
-	sizeMaxTable   = 256 << 10 // manifest, fragment, roster, entry: some ten thousand entries
+	sizeMaxTable   = 256 << 10 // manifest, fragment, roster, entry, adoption: some ten thousand entries
 	sizeMaxRequest = 8 << 10
 )
 
 // SizeMax returns the most bytes that an envelope of kind k may have, signatures included.
 func SizeMax(k Kind) int {
 	switch k {
-	case KindManifest, KindFragment, KindRoster, KindEntry:
+	case KindManifest, KindFragment, KindRoster, KindEntry, KindAdoption:
 		return sizeMaxTable
 	case KindRequest:
 		return sizeMaxRequest

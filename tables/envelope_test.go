@@ -42,7 +42,15 @@ func samples() []*tables.Document {
 	blue := f.SetVN("blue", f.Hosts(1)...)
 	blue.Version, blue.State, blue.Into, blue.With = 2, tables.VNShutdown, 1, []tables.VNVersion{{VN: 1, Version: 2}}
 	f.Put(blue, f.Authority)
-	return append(f.Documents(), token.Document())
+	adoptions, _, err := tables.Adoptions([]tables.Digest{blueDigest(f)})
+	if err != nil {
+		panic(err)
+	}
+	return append(f.Documents(), token.Document(), tablestest.Sign(adoptions[0], f.RootKeys...))
+}
+
+func blueDigest(f *tablestest.Federation) tables.Digest {
+	return f.View().Get(tables.VNKey(2)).Digest()
 }
 
 // Every kind comes back as it went, and every truncation fails.

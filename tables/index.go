@@ -19,6 +19,8 @@ func (v *View) insert(d *Document) {
 		if !b.Invite.IsZero() {
 			v.byInvite[b.Invite] = b.Router
 		}
+	case Adoption:
+		v.readAdoptions()
 	case Grant:
 		v.grants[b.User] = with(v.grants[b.User], d)
 		if !b.Parent.IsZero() {
@@ -75,6 +77,7 @@ func (v *View) insertRoot(d *Document, b Root) {
 			}
 		}
 	}
+	v.readAdoptions()
 }
 
 func (v *View) insertLeaf(id VNID, d *Document) {

@@ -192,9 +192,9 @@ func (in *Installer) install(v *View, list map[VNID]candidate) {
 // same reports whether b and other are made of the same documents: the manifest follows from the header.
 func (b *base) same(other *base) bool { return b.header == other.header && b.roster == other.roster }
 
-// withdrawn reports whether root has retired every key that signed the header of b.
+// withdrawn reports whether root has retired every key that signed the header of b, and not adopted it.
 func (v *View) withdrawn(b *base) bool {
-	return !slices.ContainsFunc(b.signers, func(k PublicKey) bool { return !v.retired[k] })
+	return !v.standing(b.header, true) && !slices.ContainsFunc(b.signers, func(k PublicKey) bool { return !v.retired[k] })
 }
 
 func (in *Installer) site(v *View) string {

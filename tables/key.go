@@ -26,10 +26,11 @@ var kindNames = [...]string{
 	KindReceipt:    "receipt",
 	KindInvite:     "invite",
 	KindEntry:      "entry",
+	KindAdoption:   "adoption",
 }
 
 // Valid reports whether k is one of the kinds above.
-func (k Kind) Valid() bool { return k >= KindRoot && k <= KindEntry }
+func (k Kind) Valid() bool { return k >= KindRoot && k <= KindAdoption }
 
 // String returns the name of the kind, such as "enrolment".
 func (k Kind) String() string {
@@ -52,6 +53,7 @@ func (k Kind) String() string {
 //	request       64 hexadecimal digits of its body hash; a receipt has that of its request
 //	invite        KEY
 //	entry         "7/00000000000000000012": VN ID, number in 20 digits, so that they sort
+//	adoption      64 hexadecimal digits of its body hash
 //
 // Words in capitals other than names are key fingerprints.
 type DocKey struct {
@@ -135,7 +137,8 @@ func EntryKey(id VNID, number uint64) DocKey {
 func decimal[T ~uint32 | ~uint64](n T) string { return strconv.FormatUint(uint64(n), 10) }
 
 // A Body is one of the bodies of body.go, held by value: Root, Enrolment, Site, Grant, VN,
-// Manifest, Fragment, Roster, Revocation, Head, LinkRecord, Request, Receipt, Invite, Entry.
+// Manifest, Fragment, Roster, Revocation, Head, LinkRecord, Request, Receipt, Invite, Entry,
+// Adoption.
 type Body interface {
 	// Kind returns the kind of document the body belongs to.
 	Kind() Kind
@@ -162,6 +165,7 @@ func (b Request) Kind() Kind    { return KindRequest }
 func (b Receipt) Kind() Kind    { return KindReceipt }
 func (b Invite) Kind() Kind     { return KindInvite }
 func (b Entry) Kind() Kind      { return KindEntry }
+func (b Adoption) Kind() Kind   { return KindAdoption }
 
 func (b Root) key(Hash) DocKey       { return RootKey(b.Version) }
 func (b Enrolment) key(Hash) DocKey  { return EnrolmentKey(b.Router) }
@@ -178,6 +182,7 @@ func (b Request) key(h Hash) DocKey  { return RequestKey(h) }
 func (b Receipt) key(Hash) DocKey    { return ReceiptKey(b.Request) }
 func (b Invite) key(Hash) DocKey     { return DocKey{KindInvite, b.Key.Fingerprint()} }
 func (b Entry) key(Hash) DocKey      { return EntryKey(b.VN, b.Number) }
+func (b Adoption) key(h Hash) DocKey { return AdoptionKey(h) }
 
 func (b Root) version() uint64       { return b.Version }
 func (b Enrolment) version() uint64  { return b.Version }
@@ -194,6 +199,7 @@ func (b Request) version() uint64    { return 1 }
 func (b Receipt) version() uint64    { return b.Version }
 func (b Invite) version() uint64     { return 1 }
 func (b Entry) version() uint64      { return 1 }
+func (b Adoption) version() uint64   { return 1 }
 
 // Key returns the key of the grant: see DocKey.
 func (b Grant) Key() DocKey {

@@ -22,8 +22,10 @@ type Mark struct {
 func MarkOf(d *Document) Mark { return Mark{d.key, d.Version(), d.hash, d.signers[0]} }
 
 // Marked reports whether marks of kind k are worth the disk: those of requests and receipts end with
-// them, and an entry of a log has one version.
-func Marked(k Kind) bool { return k != KindRequest && k != KindReceipt && k != KindEntry }
+// them, and an entry of a log and an adoption have one version.
+func Marked(k Kind) bool {
+	return k != KindRequest && k != KindReceipt && k != KindEntry && k != KindAdoption
+}
 
 // HighWater returns the marks that are worth the disk in order of key: those of kinds that Marked names,
 // but for first versions of delegations, which keep nothing away and come every day. A store that

@@ -13,6 +13,10 @@ func (s *Store) recheck(now time.Time, d *Document) []DocKey {
 	switch b := d.body.(type) {
 	case Root:
 		return s.recheckRetired(now)
+	case Adoption:
+		if len(s.lacking) == 0 { // until then everything stays
+			return s.recheckRetired(now)
+		}
 	case Revocation:
 		s.recheckRevoked(now, b.Identity)
 	case Grant:
@@ -40,8 +44,8 @@ func (s *Store) withdraw(d *Document, err error) {
 
 // recheckRetired takes out what only retired authority keys have signed, with its marks: "To
 // recover from a fast-forward attack, ... delete the trusted timestamp and snapshot metadata
-// files" once their keys have been rotated (TUF specification, Section 5.3.11). What depends on
-// that goes too.
+// files" once their keys have been rotated (TUF specification, Section 5.3.11). What the root adopts
+// stays; what depends on the rest goes too.
 func (s *Store) recheckRetired(now time.Time) []DocKey {
 	if len(s.retired) == 0 {
 		return nil
@@ -49,8 +53,15 @@ func (s *Store) recheckRetired(now time.Time) []DocKey {
 	var gone []DocKey
 	// Backwards, so that an entry of a log goes before the one that it continues.
 	for _, d := range slices.Backward(slices.Clone(s.order)) {
-		if d.Kind() != KindRoot && s.signedByRetired(d) && !s.continued(d) {
+		if d.Kind() != KindRoot && d.Kind() != KindAdoption && s.signedByRetired(d) && !s.continued(d) && !s.standing(d, true) {
 			s.evict(d)
+			gone = append(gone, d.key)
+			if r, ok := d.body.(Revocation); ok {
+				s.readmit(r.Identity)
+			}
+		}
+		if s.overtaken(d) {
+			s.note(d.key)
 			gone = append(gone, d.key)
 		}
 	}
@@ -74,6 +85,14 @@ func (s *Store) recheckRetired(now time.Time) []DocKey {
 		s.recheckLeaves(now, id)
 	}
 	return gone
+}
+
+// readmit has the store take link records of a router whose revocation fell, an older one too: those who had
+// the newest have all dropped it, and would not find the router again.
+func (s *Store) readmit(identity PublicKey) {
+	if id, ok := s.byIdentity[identity]; ok && s.docs[LinkRecordKey(id)] == nil {
+		s.dropMark(LinkRecordKey(id))
+	}
 }
 
 func (s *Store) recheckRevoked(now time.Time, identity PublicKey) {

@@ -137,6 +137,9 @@ func (s *Store) Put(now time.Time, d *Document, origin Origin) (Outcome, error) 
 func (s *Store) put(now time.Time, d *Document, origin Origin) (Outcome, error) {
 	mark, marked := s.marks[d.key]
 	old := s.docs[d.key]
+	if old != nil && s.overtaken(old) && s.Adopted(d) {
+		marked = false
+	}
 	if marked && d.Version() < mark.Version && !s.skip["rollback"] {
 		return Stale, nil
 	}
@@ -227,6 +230,9 @@ func (s *Store) TakeChanges() []Change {
 	changes := make([]Change, len(s.changed))
 	for i, k := range s.changed {
 		changes[i] = Change{k, s.docs[k]}
+		if d := s.docs[k]; d != nil && s.overtaken(d) {
+			changes[i].Doc = nil // so that the version in its place is asked for
+		}
 	}
 	s.changed = nil
 	clear(s.pending)
@@ -234,7 +240,7 @@ func (s *Store) TakeChanges() []Change {
 }
 
 // loadOrder is the order in which documents need each other.
-var loadOrder = [...]Kind{KindRoot, KindRevocation, KindHead, KindGrant, KindEnrolment, KindSite, KindVN,
+var loadOrder = [...]Kind{KindRoot, KindAdoption, KindRevocation, KindHead, KindGrant, KindEnrolment, KindSite, KindVN,
 	KindManifest, KindFragment, KindRoster, KindEntry, KindLinkRecord, KindRequest, KindReceipt}
 
 // SortForLoad puts documents in the order in which they need each other.

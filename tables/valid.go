@@ -183,6 +183,7 @@ func (b Root) check() error {
 		when(b.AuthThreshold == 1, "authority threshold is not 1"),
 		checkPrefixes("space", b.Space, 1, prefixesMax),
 		checkDisjoint("space", b.Space),
+		checkSorted("adoptions", b.Adopts, 0, AdoptionsMax, compareHashes),
 	)
 	for _, k := range b.RootKeys {
 		err = firstError(err, checkKey("root key", k))

@@ -37,7 +37,7 @@ func TestVectors(t *testing.T) {
 	if err := json.Unmarshal(b, &vectors); err != nil {
 		t.Fatal(err)
 	}
-	if len(vectors) != int(tables.KindEntry) {
+	if len(vectors) != int(tables.KindAdoption) {
 		t.Errorf("%d vectors", len(vectors))
 	}
 	for _, v := range vectors {

@@ -28,6 +28,8 @@ type View struct {
 	leaves     map[VNID]map[DocKey]*Document
 	revoked    map[PublicKey]*Document
 	retired    map[PublicKey]bool // authority keys of earlier roots that the current one lacks
+	adopted    map[DocKey]Digest  // what the adoptions of the current root list
+	lacking    []DocKey           // its adoptions that have not come
 
 	// above has the highest version ever accepted of each key whose current document, if there is
 	// one, is not of that version: documents that are gone or lost.
@@ -85,11 +87,12 @@ func (v *View) Get(key DocKey) *Document { return v.docs[key] }
 // Documents gives every document in ascending order of key.
 func (v *View) Documents() iter.Seq[*Document] { return slices.Values(v.order) }
 
-// Digests gives the digest of every document in ascending order of key.
+// Digests gives the digest of every document in ascending order of key, but for those in whose place
+// others have to come.
 func (v *View) Digests() iter.Seq[Digest] {
 	return func(yield func(Digest) bool) {
 		for _, d := range v.order {
-			if !yield(d.Digest()) {
+			if !v.overtaken(d) && !yield(d.Digest()) {
 				return
 			}
 		}

@@ -31,7 +31,7 @@ Documents are the same as those of an authority inside a VR, so no VR can tell. 
   vine authority pending asked.vine --key authority.key
   vine authority sign asked.vine --key authority.key --out signed.vine
   vine authority import signed.vine`,
-	}, newAuthorityExportCommand(e), newAuthorityPendingCommand(e), newAuthoritySignCommand(e), newAuthorityImportCommand(e))
+	}, newAuthorityKeyCommand(e), newAuthorityExportCommand(e), newAuthorityPendingCommand(e), newAuthoritySignCommand(e), newAuthorityImportCommand(e))
 }
 
 func newAuthorityExportCommand(e *Env) *cobra.Command {

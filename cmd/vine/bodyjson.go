@@ -26,7 +26,7 @@ func newBody(k tables.Kind) (any, error) {
 	for _, b := range [...]tables.Body{
 		tables.Root{}, tables.Enrolment{}, tables.Site{}, tables.Grant{}, tables.VN{}, tables.Manifest{},
 		tables.Fragment{}, tables.Roster{}, tables.Revocation{}, tables.Head{}, tables.LinkRecord{},
-		tables.Request{}, tables.Receipt{}, tables.Invite{}, tables.Entry{},
+		tables.Request{}, tables.Receipt{}, tables.Invite{}, tables.Entry{}, tables.Adoption{},
 	} {
 		if b.Kind() == k {
 			return reflect.New(reflect.TypeOf(b)).Interface(), nil
@@ -165,7 +165,7 @@ func fromJSON(where string, in any, v reflect.Value) error {
 			return wrong("a time such as 2026-11-23T06:00:00Z")
 		}
 		v.SetInt(t.Unix())
-	case reflect.Uint32, reflect.Uint64:
+	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
 		if !isNumber || json.Unmarshal([]byte(number), v.Addr().Interface()) != nil {
 			return wrong("a whole number")
 		}

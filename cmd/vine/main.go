@@ -75,7 +75,7 @@ static route. The VRs carry isolated virtual networks (VNs) between the sites.`,
 			newInitCommand(e), newJoinCommand(e), newUpCommand(e), newDownCommand(e), newReloadCommand(e), newDrainCommand(e), newDemoCommand(e),
 			newInviteCommand(e), newPendingCommand(e), newAdmitCommand(e), newRefuseCommand(e), newRevokeCommand(e),
 			newDisableCommand(e), newEnableCommand(e),
-			newUserCommand(e), newSiteCommand(e), newConsentCommand(e), newAuthorityCommand(e),
+			newUserCommand(e), newSiteCommand(e), newConsentCommand(e), newAuthorityCommand(e), newRootKeysCommand(e),
 		}},
 		{"Virtual networks and hosts:", []*cobra.Command{newVNCommand(e), newHostCommand(e)}},
 		{"Looking:", []*cobra.Command{

@@ -27,7 +27,8 @@ func newSignCommand(e *Env) *cobra.Command {
 "-" reads standard input.
 
 The signed document goes to standard output, or to the file that --out names. A program signs only
-what every VR could accept; whether it does depends on who signed.`,
+what every VR could accept; whether it does depends on who signed. For the next root "vine root" does more:
+it shows what changes, keeps what a retired key has signed, and says which signatures are missing.`,
 		Example: `  vine sign --key root.key.sealed --kind root root-2.json --out root-2.vine
   vine sign --key other-root.key.sealed root-2.vine --out root-2-both.vine`,
 		Args: takes("FILE"),

@@ -97,6 +97,7 @@ type Site struct {
 	Devices   []*capturetest.ChannelDevice
 	Serve     [][]string // VNs that each attachment serves; nil: one attachment that serves all
 	Joined    node.Joined
+	Root      ed25519.PrivateKey // the root key, at the founding site
 	PathMTU   int
 	Adjust    func(*node.Settings) // changes what the VR is started with; may be nil
 	Alerts    node.Alerter         // who is told of alerts; may be nil
@@ -147,6 +148,7 @@ func (s *Site) Found() *Site {
 		w.T.Fatalf("found: %v", err)
 	}
 	dir.Close()
+	s.Root = founded.Root
 	s.Joined = node.Joined{Name: s.Name, Router: founded.Enrolment.Router, Blocks: founded.Enrolment.Blocks, FederationID: founded.View.FederationID()}
 	s.Start()
 	return s
