@@ -65,6 +65,14 @@ func (a api) Status(ctx context.Context) (control.Status, error) {
 			s.Packets.Drops[name] = count
 		}
 	}
+	s.Gateways = []control.Gateway{}
+	if a.n.options.Gateways != nil {
+		s.Gateways = a.n.options.Gateways()
+	}
+	s.Scale = []control.Scale{}
+	if a.n.options.Scale != nil {
+		s.Scale = append(s.Scale, a.n.options.Scale())
+	}
 	s.Streams, s.PortMappings, s.Queues = []string{}, []netip.AddrPort{}, []string{}
 	err := a.n.call(ctx, func(now time.Time, l *loop) {
 		s.Root = hex.EncodeToString(rootOf(l))
@@ -212,7 +220,7 @@ func describeVN(v *tables.View, vn tables.VN, installed uint64) control.VN {
 		if set.Disabled == nil {
 			set.Disabled = []netip.Prefix{}
 		}
-		for _, id := range f.Routers {
+		for _, id := range v.Deliverers(f.Routers) {
 			set.VRs = append(set.VRs, nameIn(v, id))
 		}
 		out.Sets = append(out.Sets, set)
@@ -323,7 +331,7 @@ func (a api) Pending(context.Context) ([]control.Pending, error) {
 		}
 		receipt, _ := v.Receipt(d.Hash())
 		list = append(list, control.Pending{
-			Fingerprint: r.User.Fingerprint(), Name: args.Name, Site: args.Site,
+			Fingerprint: r.User.Fingerprint(), Name: args.Name, Site: args.Site, With: args.With,
 			Asked: time.Unix(r.Issued, 0).UTC(), Reason: receipt.Reason,
 		})
 	}

@@ -175,7 +175,7 @@ func (w *twin) compile(t testing.TB, self tables.RouterID) *forward.Snapshot {
 func (w *twin) path(mtu int, way *sendPeer) {
 	w.mtu = mtu
 	next := *w.a.snapshot.Load()
-	next.forward = next.forward.WithPathMTU(map[tables.RouterID]int{laneB: mtu})
+	next.forward = next.forward.WithLinks(map[tables.RouterID]int{laneB: mtu}, nil)
 	next.peers = map[tables.RouterID]*sendPeer{laneB: way}
 	w.a.snapshot.Store(&next)
 }

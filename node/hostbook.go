@@ -217,13 +217,13 @@ func (b *hostBook) tend(now time.Time) {
 		})
 		return
 	}
-	may := map[string]bool{}
+	may, keeps := map[string]bool{}, l.n.keepsHosts() == nil
 	for _, r := range ledger.Requests {
 		if _, known := may[r.VN]; !known && r.State != hosts.Denied {
 			may[r.VN] = policy.MayJoin(v, now, tables.PublicOf(l.n.self.identity), r.VN, e.Site)
 		}
 		switch {
-		case r.State == hosts.Waiting && may[r.VN]:
+		case r.State == hosts.Waiting && may[r.VN] && keeps:
 			b.clear(now, r)
 			return
 		case r.State == hosts.Approved && r.Signed == "" && may[r.VN]:
@@ -343,6 +343,9 @@ func (a api) AddHost(ctx context.Context, ask control.HostAsk) (control.LANHost,
 	if !wish.Addr.IsValid() && !slices.ContainsFunc(p.Blocks, func(b netip.Prefix) bool { return b.Addr().Is4() }) {
 		wish.IPv6 = true
 	}
+	if err := a.n.keepsHosts(); err != nil {
+		return control.LANHost{}, err
+	}
 	var host hosts.Host
 	err := a.n.changeHosts(ctx, func(now time.Time, l hosts.Ledger) (_ hosts.Ledger, err error) {
 		l, host, err = l.Add(now, p, wish)
@@ -388,6 +391,9 @@ func hostRequest(r hosts.Request) control.HostRequest {
 
 // AnswerHost implements control.Router.
 func (a api) AnswerHost(ctx context.Context, id uint64, verdict control.HostVerdict) (control.HostRequest, error) {
+	if err := a.n.keepsHosts(); err != nil && verdict.Approve {
+		return control.HostRequest{}, err
+	}
 	var answered hosts.Request
 	p := a.n.pool(machineAddresses())
 	err := a.n.changeHosts(ctx, func(now time.Time, l hosts.Ledger) (_ hosts.Ledger, err error) {

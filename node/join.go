@@ -40,6 +40,7 @@ type Joining struct {
 	Seeds      []netip.AddrPort // one member's addresses, tried in turn
 	Pin        string           // fingerprint of the federation; empty: whatever the seed names
 	Name, Site string           // wanted; a taken name gets a number
+	With       string           // name of a VR of the site whose blocks to share; empty: new ones
 	Token      string           // invite; empty: wait for an administrator, if need be
 	Rand       io.Reader
 	Log        *slog.Logger
@@ -427,7 +428,7 @@ func (n *newcomer) offered(now time.Time, o offer) error {
 	}
 	n.Progress(fmt.Sprintf("the seed belongs to the federation %q, fingerprint %s", root.Federation, id))
 	if n.request == nil || now.Unix() > n.request.Body().(tables.Request).Issued+int64(requestRenewal/time.Second) {
-		args := policy.JoinArgs{Name: n.Name, Site: n.Site, Link: n.static.Public()}
+		args := policy.JoinArgs{Name: n.Name, Site: n.Site, With: n.With, Link: n.static.Public()}
 		if n.token != nil {
 			args.Invite = n.token.Document().Bytes()
 			args.Proof = n.token.Prove(id, tables.PublicOf(n.identity))

@@ -32,8 +32,10 @@ const (
 type snapshot struct {
 	forward *forward.Snapshot
 	peers   map[tables.RouterID]*sendPeer
-	hops    map[tables.RouterID]*hopPeer // routers that we have a link with, over which others can be reached
-	relays  bool                         // we relay for others
+	hops    map[tables.RouterID]*hopPeer                   // routers that we have a link with, over which others can be reached
+	relays  bool                                           // we relay for others
+	sharers map[tables.RouterID]struct{}                   // routers of delivery sets of several; nil: there are none
+	prefer  func(vn tables.VNID, b []byte) tables.RouterID // where hosts of a split LAN are; nil: none is split
 }
 
 // A sendPeer says how data goes to one router: the live part of an NSKT entry (dissertation
@@ -165,6 +167,7 @@ func newDatagrams(count, size int) []underlay.Datagram {
 // to the control loop or dropped with a counted reason.
 func (l *sendLane) step(count int) {
 	snap := l.n.snapshot.Load()
+	l.cache.Prefer = snap.prefer
 	for rest := l.packets[:count]; len(rest) > 0; {
 		n, size := segment.Gather(rest)
 		if n == 1 || !l.gathered(snap, rest[:n], size) {
@@ -807,6 +810,9 @@ func (l *receiveLane) one(snap *snapshot, g grant, header frame.DataHeader, pack
 		l.n.drops[drop].Add(uint64(p.Segments()))
 		return
 	}
+	if _, several := snap.sharers[g.router]; several {
+		l.n.senders.note(g.vn, g.router, packet)
+	}
 	if drop = l.accept(header, at, packet); drop != forward.DropNone {
 		l.n.drops[drop].Add(1)
 	}
@@ -862,6 +868,9 @@ func (l *receiveLane) piece(snap *snapshot, g grant, header frame.DataHeader, he
 	}
 	l.filled += len(b)
 	attachment, drop := l.n.arrived(snap.forward, g.router, g.vn, b)
+	if _, several := snap.sharers[g.router]; several && drop == forward.DropNone {
+		l.n.senders.note(g.vn, g.router, b)
+	}
 	if drop == forward.DropNone {
 		switch at {
 		case segment.First:

@@ -161,7 +161,7 @@ func (l *loop) linkDown(now time.Time, a transport.Down) {
 	}
 	l.n.log.Info("link down", "peer", l.name(a.Router), "reason", a.Reason)
 	p := l.peerOf(a.Router)
-	p.endpoint, p.largest = netip.AddrPort{}, 0
+	p.endpoint, p.largest, p.silent = netip.AddrPort{}, 0, false
 	delete(l.observed, a.Router)
 	l.self.handle(now, vr.Unlinked{Router: a.Router})
 	l.publishDirectory()
@@ -260,7 +260,7 @@ func (l *loop) withdrawn(a transport.Withdrawn) {
 
 // publishPeers gives the lanes a snapshot of the compiled tables and the present channels and hops.
 func (l *loop) publishPeers() {
-	next := snapshot{relays: l.relays()}
+	next := snapshot{relays: l.relays(), sharers: l.sharers(), prefer: l.n.preferring(l.apart.list())}
 	next.peers = make(map[tables.RouterID]*sendPeer, len(l.peers))
 	next.hops = make(map[tables.RouterID]*hopPeer, len(l.peers))
 	for id, p := range l.peers {
@@ -282,7 +282,7 @@ func (l *loop) publishPeers() {
 		}
 		next.peers[id] = &send
 	}
-	next.forward = l.compiled.WithPathMTU(l.pathMTUs(l.store.Snapshot()))
+	next.forward = l.compiled.WithLinks(l.pathMTUs(l.store.Snapshot()), l.avoided())
 	l.n.snapshot.Store(&next)
 	l.publishHops() // the authority may have changed its mind about queue-VRs
 }
@@ -313,6 +313,7 @@ func (l *loop) queue(now time.Time, w waitingPacket) {
 		l.waiting++
 	}
 	l.do(now, l.links.Dial(now, w.decision.To))
+	l.dialSet(now, w.decision)
 }
 
 // sweep passes the lanes' marks on to the links, which judge liveness by them.

@@ -59,6 +59,7 @@ type loop struct {
 	streaming *streaming
 	drains    bool // `vine drain`: no new clients, and those that are here are asked to leave
 	emptying  emptying
+	apart     *apart
 	record    record
 	settings  Settings
 }
@@ -76,6 +77,7 @@ type peer struct {
 	got      *atomic.Bool
 	roamed   *atomic.Bool
 	vns      []tables.VNID // what SetChannels was last told
+	silent   bool          // it leaves us without an answer
 
 	hop      *secure.HopSender // nil: no link
 	hopIndex uint32
@@ -122,6 +124,8 @@ const (
 	chorePoll                   // fetch what our queue-VRs keep for us
 	choreLocal                  // look at the addresses of this machine
 	choreHosts                  // answer what hosts ask for
+	choreMembers                // dial the VRs of delivery sets
+	choreApart                  // look whether our LAN is split
 	choreAlarm                  // look whether something is wrong
 	choreEnd
 )
@@ -133,6 +137,7 @@ func newLoop(n *Node, now time.Time, store *tables.Store) (*loop, error) {
 		observed: map[tables.RouterID]netip.AddrPort{}, settings: n.options.Settings,
 	}
 	l.hops = map[uint32]hop{}
+	l.apart = &apart{l: l, peers: map[tables.RouterID]time.Time{}}
 	l.alarm = alarm{alert.New(alarmHold), &n.silent}
 	l.self = newSelfhood(l)
 	l.streaming = newStreaming(l)
@@ -280,7 +285,7 @@ func (l *loop) due(now time.Time, c chore, wait time.Duration) {
 
 // start makes everything due that a VR does once it runs.
 func (l *loop) start(now time.Time) {
-	for _, c := range []chore{choreRecord, choreAuthority, choreRejoin, choreExpire, choreForget, choreQueues, choreLocal} {
+	for _, c := range []chore{choreRecord, choreAuthority, choreRejoin, choreExpire, choreForget, choreQueues, choreLocal, choreMembers, choreApart} {
 		l.due(now, c, 0)
 	}
 	l.due(now, choreAlarm, alarmEvery)
@@ -313,6 +318,13 @@ func (l *loop) chore(now time.Time, c chore) {
 		l.due(now, choreLocal, localEvery)
 	case choreHosts:
 		l.book.tend(now)
+	case choreMembers:
+		l.dialMembers(now)
+		l.due(now, choreMembers, membersEvery)
+	case choreApart:
+		l.apart.look(now)
+		l.apart.expire(now)
+		l.due(now, choreApart, apartEvery)
 	case choreQueues:
 		l.queues.advance(now)
 		l.due(now, choreQueues, electEvery)
@@ -397,6 +409,8 @@ func (l *loop) do(now time.Time, actions []transport.Action) {
 			l.unanswered(now, a.Router)
 		case transport.Degraded:
 			l.degraded(now, a.Router)
+		case transport.Silent:
+			l.silent(a)
 		case transport.Relays:
 			l.offerRelays(now, a.Router, a.Relays)
 		case transport.Asked:

@@ -53,6 +53,15 @@ type Options struct {
 	// Offload has Socket move several datagrams at once where it can.
 	Offload     bool
 	Attachments []Attachment // none: a VR without hosts, which still gossips and admits
+	// Shared are gateway addresses that this machine may have for a while: they are no addresses of this VR.
+	Shared []netip.Addr
+	// Hears returns the VRs that share our blocks and are heard on the LAN; nil: we do not listen. It may be called from any
+	// goroutine.
+	Hears func() []tables.RouterID
+	// Gateways says how it stands with them; nil: there are none. It may be called from any goroutine.
+	Gateways func() []control.Gateway
+	// Scale says how VRs of the site are started and stopped; nil: they are not. It may be called from any goroutine.
+	Scale       func() control.Scale
 	Settings    Settings
 	Control     net.Listener  // the management API; nil: none
 	Remote      net.Listener  // the same over the network, by TLS; nil: none
@@ -153,7 +162,9 @@ type Node struct {
 	// waiting carries packets that have no channel yet; a full queue drops them, counted.
 	waiting chan waitingPacket
 	// done is closed when the control loop has ended.
-	done chan struct{}
+	done     chan struct{}
+	senders  senders
+	lanSplit atomic.Bool // another VR that shares our blocks is alive, and not heard on the LAN
 	// arrived judges a packet that a router sent: forward.Arrived. Only tests put in another, to
 	// show what would come through without it.
 	arrived func(s *forward.Snapshot, from tables.RouterID, vn tables.VNID, b []byte) (attachment int, drop forward.Drop)

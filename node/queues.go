@@ -373,6 +373,10 @@ func (l *loop) asked(now time.Time, a transport.Asked) {
 		if f, err := frame.ParsePoll(a.Frame.Body); err == nil {
 			l.queues.polledBy(now, a.Router, a.From, f)
 		}
+	case frame.KindApart:
+		if f, err := frame.ParseApart(a.Frame.Body); err == nil {
+			l.apart.heard(now, a.Router, f.Apart)
+		}
 	default:
 		l.self.asked(now, a)
 	}

@@ -140,8 +140,9 @@ func (l *loop) desiredRecord() tables.LinkRecord {
 }
 
 // localEndpoints returns the addresses at which a socket can be reached on this machine's
-// interfaces, without those inside the ViNe space: an endpoint there would be inside a VN.
-func localEndpoints(bound netip.AddrPort, inSpace func(netip.Addr) bool) []netip.AddrPort {
+// interfaces, without those that are not its own: an endpoint inside the ViNe space would be inside a VN, and a gateway address
+// that VRs share is now here and now there.
+func localEndpoints(bound netip.AddrPort, foreign func(netip.Addr) bool) []netip.AddrPort {
 	if !bound.Addr().IsUnspecified() {
 		return []netip.AddrPort{bound}
 	}
@@ -156,7 +157,7 @@ func localEndpoints(bound netip.AddrPort, inSpace func(netip.Addr) bool) []netip
 			continue
 		}
 		addr := prefix.Addr().Unmap()
-		if !addr.IsGlobalUnicast() || inSpace(addr) || addr.Is6() && bound.Addr().Is4() {
+		if !addr.IsGlobalUnicast() || foreign(addr) || addr.Is6() && bound.Addr().Is4() {
 			continue
 		}
 		list = append(list, netip.AddrPortFrom(addr, bound.Port()))

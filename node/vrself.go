@@ -122,7 +122,9 @@ func (s *selfhood) advance(now time.Time) {
 
 // look takes note of the addresses of this machine.
 func (s *selfhood) look(now time.Time) {
-	local := localEndpoints(s.l.n.socket.LocalAddr(), s.l.store.InSpaceAddr)
+	local := localEndpoints(s.l.n.socket.LocalAddr(), func(a netip.Addr) bool {
+		return s.l.store.InSpaceAddr(a) || slices.Contains(s.l.n.options.Shared, a)
+	})
 	if s.local != nil && slices.Equal(local, s.local) {
 		return
 	}

@@ -58,10 +58,7 @@ func loadDraft(v *tables.View, vn tables.VN) (*draft, error) {
 			return nil, missing(vn)
 		}
 		f := doc.Body().(tables.Fragment)
-		routers := slices.DeleteFunc(slices.Clone(f.Routers), func(id tables.RouterID) bool {
-			_, ok := v.Enrolment(id)
-			return !ok
-		})
+		routers := d.deliverers(f.Routers)
 		if len(routers) == 0 {
 			continue
 		}
@@ -89,8 +86,17 @@ func missing(vn tables.VN) error {
 	return fmt.Errorf("waiting for parts of VN %s that have not come to the authority yet", vn.Name)
 }
 
-// add lets routers deliver prefixes too. It fails if another delivery set has part of one.
+// deliverers returns the whole delivery set of routers, of those that are enrolled.
+func (d *draft) deliverers(routers []tables.RouterID) []tables.RouterID {
+	return slices.DeleteFunc(d.v.Deliverers(routers), func(id tables.RouterID) bool {
+		_, ok := d.v.Enrolment(id)
+		return !ok
+	})
+}
+
+// add lets routers, and all who share a block with them, deliver prefixes too. It fails if another delivery set has part of one.
 func (d *draft) add(prefixes []netip.Prefix, routers []tables.RouterID) error {
+	routers = d.deliverers(routers)
 	i := slices.IndexFunc(d.sets, func(s tables.DeliverySet) bool { return slices.Equal(s.Routers, routers) })
 	if i < 0 {
 		i = len(d.sets)

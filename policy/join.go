@@ -31,6 +31,11 @@ func (c *clerk) join(args JoinArgs) Decision {
 	if d, ok := checkNames(args.Name, args.Site); !ok {
 		return d
 	}
+	var d Decision
+	var ok bool
+	if args.Site, d, ok = c.siteWith(args.Site, args.With); !ok {
+		return d
+	}
 	invite, err := c.invite(args)
 	var elsewhere *otherAuthorityError
 	switch {
@@ -38,8 +43,11 @@ func (c *clerk) join(args JoinArgs) Decision {
 		return pending("the authority with key %s redeems this invite", elsewhere.key.Fingerprint())
 	case err != nil:
 		return refused("%v: ask for a new invite, or join without one", err)
+	case args.With != "" && invite.Site != args.Site:
+		// Who shares a block gets the traffic of its hosts. An invite to no site in particular does not mean that.
+		return pending("waiting for an administrator, since it asks to share the blocks of VR %s: vine admit %s", args.With, identity.Fingerprint())
 	case c.AutoAdmit == "open", c.AutoAdmit == "invite" && !invite.Key.IsZero():
-		return c.enrol(identity, c.id, args.Name, cmp.Or(invite.Site, args.Site), invite.Key)
+		return c.enrol(identity, c.id, args.Name, cmp.Or(invite.Site, args.Site), args.With, invite.Key)
 	default:
 		return pending("waiting for an administrator: vine admit %s", identity.Fingerprint())
 	}
@@ -97,14 +105,35 @@ func sitesOf(site string) []string {
 	return []string{site}
 }
 
-// enrol makes identity a VR: its enrolment and, on first use, its site.
-func (c *clerk) enrol(identity tables.PublicKey, request tables.Hash, name, site string, invite tables.PublicKey) Decision {
+// siteWith returns the site of a VR that is to share the blocks of the one called with: that one's. Without with it is site.
+func (c *clerk) siteWith(site, with string) (string, Decision, bool) {
+	if with == "" {
+		return site, Decision{}, true
+	}
+	e, ok := c.v.EnrolmentByName(with)
+	switch {
+	case !ok:
+		return "", refused("no VR is called %s: to share its blocks takes one that is enrolled", short(with)), false
+	case site != "" && site != e.Site:
+		return "", refused("VR %s is of site %s, not of %s: VRs share blocks only within a site", e.Name, e.Site, short(site)), false
+	case len(c.v.Sharers(e.Router)) >= tables.SharersMax:
+		return "", refused("%d VRs share the blocks of VR %s already, the most that may: revoke one", tables.SharersMax, e.Name), false
+	}
+	return e.Site, Decision{}, true
+}
+
+// enrol makes identity a VR: its enrolment and, on first use, its site. Its blocks are those of the VR called with, or else new.
+func (c *clerk) enrol(identity tables.PublicKey, request tables.Hash, name, site, with string, invite tables.PublicKey) Decision {
 	router, used, avoid, err := c.given()
 	if err != nil {
 		return refused("%v", err)
 	}
 	root, _ := c.v.Root()
-	blocks, err := firstBlocks(root.Space, used, avoid)
+	shared, _ := c.v.EnrolmentByName(with)
+	blocks := shared.Blocks
+	if with == "" {
+		blocks, err = firstBlocks(root.Space, used, avoid)
+	}
 	if err != nil {
 		return refused("%v", err)
 	}
@@ -173,7 +202,10 @@ func (c *clerk) admit(args AdmitArgs) Decision {
 		return d
 	}
 	last := joins[len(joins)-1]
-	site := cmp.Or(args.Site, last.args.Site)
+	site, refusal, ok := c.siteWith(cmp.Or(args.Site, last.args.Site), last.args.With)
+	if !ok {
+		return refusal
+	}
 	sites := sitesOf(site)
 	if asked := last.args.Site; asked != site && c.known(asked) {
 		sites = append(sites, asked) // no site takes away who wants to another
@@ -192,7 +224,7 @@ func (c *clerk) admit(args AdmitArgs) Decision {
 	e, enrolled := c.v.EnrolmentByIdentity(identity)
 	decision := done(e.Router.String())
 	if !enrolled {
-		decision = c.enrol(identity, last.doc.Hash(), name, site, c.spend(identity, site, last.args))
+		decision = c.enrol(identity, last.doc.Hash(), name, site, last.args.With, c.spend(identity, site, last.args))
 	}
 	if decision.State == tables.StateDone {
 		for _, j := range joins {

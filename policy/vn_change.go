@@ -225,10 +225,7 @@ func (c *clerk) vnRestore(args VNRestoreArgs) Decision {
 	d := newDraft(c.v, now.vn)
 	d.old, d.disabled, d.moved = now.old, then.Disabled, now.moved
 	for _, s := range then.Sets {
-		routers := slices.DeleteFunc(slices.Clone(s.Routers), func(id tables.RouterID) bool {
-			_, ok := c.v.Enrolment(id)
-			return !ok
-		})
+		routers := d.deliverers(s.Routers)
 		if len(routers) == 0 {
 			continue
 		}

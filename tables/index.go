@@ -19,6 +19,10 @@ func (v *View) insert(d *Document) {
 		if !b.Invite.IsZero() {
 			v.byInvite[b.Invite] = b.Router
 		}
+		for _, p := range b.Blocks {
+			at, _ := slices.BinarySearch(v.byBlock[p], b.Router)
+			v.byBlock[p] = slices.Insert(slices.Clone(v.byBlock[p]), at, b.Router)
+		}
 	case Adoption:
 		v.readAdoptions()
 	case Grant:
@@ -102,6 +106,9 @@ func (v *View) remove(key DocKey) {
 		delete(v.byName, b.Name)
 		delete(v.byIdentity, b.Identity)
 		delete(v.byInvite, b.Invite)
+		for _, p := range b.Blocks {
+			v.byBlock[p] = slices.DeleteFunc(slices.Clone(v.byBlock[p]), func(id RouterID) bool { return id == b.Router })
+		}
 	case Grant:
 		v.grants[b.User] = without(v.grants[b.User], d)
 		v.delegated[b.Parent] = without(v.delegated[b.Parent], d)

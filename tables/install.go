@@ -286,7 +286,7 @@ func (in *Installer) compile(v *View, b *base) Installed {
 	var own []netip.Prefix
 	for _, d := range b.fragments {
 		f := d.body.(Fragment)
-		routers := slices.DeleteFunc(slices.Clone(f.Routers), v.routerUnused)
+		routers := slices.DeleteFunc(v.Deliverers(f.Routers), v.routerUnused)
 		prefixes := f.Prefixes
 		if len(f.Disabled) > 0 {
 			prefixes = slices.DeleteFunc(slices.Clone(prefixes), func(p netip.Prefix) bool { return slices.Contains(f.Disabled, p) })
@@ -294,7 +294,7 @@ func (in *Installer) compile(v *View, b *base) Installed {
 		if len(routers) == 0 || len(prefixes) == 0 {
 			continue
 		}
-		out.Sets = append(out.Sets, DeliverySet{routers, prefixes})
+		out.Sets = addSet(out.Sets, routers, prefixes)
 		if slices.Contains(routers, in.self) {
 			own = append(own, prefixes...)
 		}
@@ -309,6 +309,18 @@ func (in *Installer) compile(v *View, b *base) Installed {
 		}
 	}
 	return out
+}
+
+// addSet lets routers deliver prefixes. Fragments that name different routers of one site are one delivery set where these
+// share a block.
+func addSet(sets []DeliverySet, routers []RouterID, prefixes []netip.Prefix) []DeliverySet {
+	i := slices.IndexFunc(sets, func(s DeliverySet) bool { return slices.Equal(s.Routers, routers) })
+	if i < 0 {
+		return append(sets, DeliverySet{routers, prefixes})
+	}
+	sets[i].Prefixes = slices.Concat(sets[i].Prefixes, prefixes)
+	slices.SortFunc(sets[i].Prefixes, ComparePrefixes)
+	return sets
 }
 
 // routerUnused reports whether the router is revoked or disabled.

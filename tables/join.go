@@ -17,6 +17,10 @@ type JoinArgs struct {
 	Link   LinkKey `cbor:"3,keyasint"`
 	Invite []byte  `cbor:"4,keyasint"` // invite envelope, or empty
 	Proof  []byte  `cbor:"5,keyasint"` // by the invite's key over the identity
+
+	// With came later and is left out of the encoding when it is empty: the name of a VR of the site, whose blocks the newcomer
+	// is to share.
+	With string `cbor:"6,keyasint,omitempty"`
 }
 
 const (
@@ -64,6 +68,7 @@ func (b Request) joinArgs() (args JoinArgs, invite Invite, err error) {
 	err = firstError(
 		when(args.Name == "" || ValidName(args.Name), "the VR name is not 1 to 63 characters a-z, 0-9 and -"),
 		when(args.Site == "" || ValidName(args.Site), "the site name is not 1 to 63 characters a-z, 0-9 and -"),
+		when(args.With == "" || ValidName(args.With), "the name of the VR to share blocks with is not 1 to 63 characters a-z, 0-9 and -"),
 		when(!args.Link.IsZero(), "link key is zero"),
 		when(len(args.Invite) > 0 || len(args.Proof) == 0, "a proof without an invite"),
 	)

@@ -21,6 +21,7 @@ type View struct {
 	byName     map[string]RouterID
 	byIdentity map[PublicKey]RouterID
 	byInvite   map[PublicKey]RouterID
+	byBlock    map[netip.Prefix][]RouterID // sorted, revoked routers too; lists are not changed
 	byLinkKey  map[LinkKey]RouterID
 	vnByName   map[string]VNID
 	grants     map[PublicKey][]*Document // by user
@@ -44,6 +45,7 @@ func newView(federation Hash) *View {
 		byName:     map[string]RouterID{},
 		byIdentity: map[PublicKey]RouterID{},
 		byInvite:   map[PublicKey]RouterID{},
+		byBlock:    map[netip.Prefix][]RouterID{},
 		byLinkKey:  map[LinkKey]RouterID{},
 		vnByName:   map[string]VNID{},
 		grants:     map[PublicKey][]*Document{},
@@ -64,6 +66,7 @@ func (v *View) clone() *View {
 	c.byName = maps.Clone(v.byName)
 	c.byIdentity = maps.Clone(v.byIdentity)
 	c.byInvite = maps.Clone(v.byInvite)
+	c.byBlock = maps.Clone(v.byBlock)
 	c.byLinkKey = maps.Clone(v.byLinkKey)
 	c.vnByName = maps.Clone(v.vnByName)
 	c.grants = maps.Clone(v.grants)

@@ -164,6 +164,14 @@ type Unanswered struct{ Router tables.RouterID }
 // Degraded says that the way in use of a link is silent or bad: the caller may Offer others.
 type Degraded struct{ Router tables.RouterID }
 
+// Silent says that a router whose answer is needed, since data was sent to it, has left silentProbes questions in a row unanswered
+// over the way in use, or (not On) that it was heard again. The link is given up later, and only then is there a Down. It is
+// for who has somebody else to send to.
+type Silent struct {
+	Router tables.RouterID
+	On     bool
+}
+
 // Relays says which routers a peer names as relays to it. It is a hint.
 type Relays struct {
 	Router tables.RouterID
@@ -171,7 +179,7 @@ type Relays struct {
 }
 
 // Asked says that an enrolled peer sent a frame that is not about the link itself: attach, attached, poll,
-// dial back, dial for, dialled. Body lengths are not checked yet.
+// dial back, dial for, dialled, apart. Body lengths are not checked yet.
 type Asked struct {
 	Router tables.RouterID
 	From   netip.AddrPort
@@ -182,6 +190,7 @@ func (Hop) action()            {}
 func (HopGone) action()        {}
 func (Unanswered) action()     {}
 func (Degraded) action()       {}
+func (Silent) action()         {}
 func (Relays) action()         {}
 func (Asked) action()          {}
 func (Send) action()           {}

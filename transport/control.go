@@ -100,6 +100,7 @@ func (c *conn) heard(now time.Time, k *link, from netip.AddrPort) {
 		return
 	}
 	c.liveness.heard(now, c.links)
+	c.links.hush(k, false)
 	if k.state == StateSuspect {
 		k.transition(StateUp)
 	}
@@ -154,7 +155,7 @@ func (l *Links) frame(now time.Time, c *conn, s *session, from netip.AddrPort, f
 		if s.link != nil && s == c.session {
 			return c.onPathFrame(now, from, f)
 		}
-	case frame.KindAttach, frame.KindAttached, frame.KindPoll, frame.KindDialBack, frame.KindDialFor, frame.KindDialled:
+	case frame.KindAttach, frame.KindAttached, frame.KindPoll, frame.KindDialBack, frame.KindDialFor, frame.KindDialled, frame.KindApart:
 		if s.link != nil && c.mayBother(now) {
 			l.emit(Asked{Router: c.router, From: from, Frame: frame.Control{Kind: f.Kind, Body: append([]byte(nil), f.Body...)}})
 		}

@@ -45,7 +45,16 @@ type link struct {
 	client    *secure.CookieClient // for messages to clientKey
 	clientKey tables.LinkKey
 
+	silent  bool // the last Silent that was told
 	touched bool
+}
+
+// hush tells of silence, or of its end, once.
+func (l *Links) hush(k *link, silent bool) {
+	if k.silent != silent {
+		k.silent = silent
+		l.emit(Silent{Router: k.router, On: silent})
+	}
 }
 
 // lookup returns the link with a router, made on demand, or nil when there are too many.
@@ -252,7 +261,7 @@ func (l *Links) down(now time.Time, k *link, reason Reason) {
 	if k.dial != nil {
 		l.endDial(k)
 	}
-	k.conn = nil
+	k.conn, k.silent = nil, false
 	k.epoch = l.random64()
 	again := k.wants(now)
 	if again {
@@ -312,6 +321,9 @@ func (l *Links) advanceUp(now time.Time, k *link) bool {
 		if c.liveness.suspects(now, &c.rtt) {
 			l.emit(Degraded{Router: k.router})
 			c.askOthers(now)
+		}
+		if c.liveness.active && c.liveness.unanswered(now, &c.rtt) >= silentProbes {
+			l.hush(k, true)
 		}
 	}
 	c.advanceGauge(now)

@@ -558,3 +558,34 @@ func TestBoundOfLinks(t *testing.T) {
 		t.Fatal("no room was made")
 	}
 }
+
+// Who sends data to a peer that does not answer is told of that within a second, once, and again when the peer answers; long
+// before the link is given up.
+func TestSilentIsTold(t *testing.T) {
+	w := newWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	w.connect(a, b, 7)
+	w.run(30 * time.Second)
+	told := func(within time.Duration) (took time.Duration) {
+		for began := w.now; w.now.Sub(began) < within; took = w.now.Sub(began) {
+			if len(a.silences) > 0 {
+				break
+			}
+			a.data(2, 7, "x")
+			w.run(10 * time.Millisecond)
+		}
+		return took
+	}
+	if told(5 * time.Second); len(a.silences) > 0 {
+		t.Fatalf("told of a peer that answers: %+v", a.silences)
+	}
+	b.off = true
+	if took := told(5 * time.Second); took > time.Second || took < 500*time.Millisecond || len(a.silences) != 1 || a.silences[0] != (Silent{2, true}) {
+		t.Fatalf("told after %v: %+v", took, a.silences)
+	}
+	w.run(500 * time.Millisecond)
+	b.off, a.silences = false, a.silences[1:]
+	if took := told(time.Second); took > 300*time.Millisecond || len(a.silences) != 1 || a.silences[0] != (Silent{2, false}) || len(a.downs) > 0 {
+		t.Errorf("told after %v: %+v, downs %v", took, a.silences, a.downs)
+	}
+}

@@ -101,6 +101,7 @@ type host struct {
 	hops       map[uint32]bool
 	hopSends   []bool // for each sender of a hop: its other end was there
 	unanswered []tables.RouterID
+	silences   []Silent
 	degraded   []tables.RouterID
 	relays     []Relays
 	asked      []Asked
@@ -284,6 +285,8 @@ func (h *host) do(actions []Action) {
 			h.unanswered = append(h.unanswered, a.Router)
 		case Degraded:
 			h.degraded = append(h.degraded, a.Router)
+		case Silent:
+			h.silences = append(h.silences, a)
 		case Relays:
 			h.relays = append(h.relays, a)
 		case Asked:

@@ -329,6 +329,7 @@ func (c *conn) move(now time.Time, to netip.AddrPort) {
 	c.links.emit(Moved{Router: c.router, Endpoint: to})
 	if k := c.links.links[c.router]; k != nil {
 		k.good = to
+		c.links.hush(k, false) // the other way has answered
 	}
 	c.observe()
 	if c.leads() {

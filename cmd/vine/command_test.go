@@ -40,8 +40,8 @@ func TestTables(t *testing.T) {
 			"blue  10.192.2.0/24  kyoto  no link\n",
 		"links": "PEER   STATE  PATH     VIA    TRANSPORT  RTT   LOSS   MTU   BANDWIDTH                           USED      KEY AGE  CHANNELS\n" +
 			"osaka  up     relayed  kyoto  tls        13ms  1.2 %  1392  17.4 Mb/s (at least, traffic, 3 s)  950 kb/s  1m1s     blue\n",
-		"pending": "FINGERPRINT                       NAME   SITE  ASKED                 REASON\n" +
-			"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  osaka  -     2027-01-15T08:00:00Z  -\n",
+		"pending": "FINGERPRINT                       NAME   SITE  SHARES BLOCKS WITH  ASKED                 REASON\n" +
+			"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  osaka  -     -                   2027-01-15T08:00:00Z  -\n",
 		"user list": "NAME     ROLE  SCOPE    UNTIL                 STATE   GIVEN BY           FINGERPRINT\n" +
 			"ann?[2J  vna   vn/blue  2027-01-15T08:00:00Z  active  delegated by root  cccccccccccccccccccccccccccccccc\n",
 		"site show east": "name                 east\ncontact              ops@tokyo.example?]0;gotcha?\nlocation             -\nsubnets              -\n" +

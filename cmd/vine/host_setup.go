@@ -284,6 +284,10 @@ func lanAddress(c config.Config, space []netip.Prefix, ipv4 bool) netip.Addr {
 		if err != nil {
 			continue
 		}
+		// One that VRs share outlives each of them.
+		if at := slices.IndexFunc(a.Gateway, func(g netip.Addr) bool { return g.Is4() == ipv4 }); at >= 0 {
+			return a.Gateway[at]
+		}
 		addrs, err := i.Addrs()
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			continue

@@ -23,9 +23,9 @@ import (
 
 // A joiner holds the flags of `vine join`.
 type joiner struct {
-	seed                    seed
-	name, site, invite, lan string
-	timeout                 time.Duration
+	seed                          seed
+	name, site, with, invite, lan string
+	timeout                       time.Duration
 }
 
 func newJoinCommand(e *Env) *cobra.Command {
@@ -38,8 +38,13 @@ reached. It shows the federation's fingerprint once and remembers it; with FINGE
 seed it joins only that one.
 
 An invite lets the machine in at once. Otherwise it waits until an administrator, anywhere, runs
-"vine admit" with the fingerprint of this machine. It can be interrupted and started again.`,
+"vine admit" with the fingerprint of this machine. It can be interrupted and started again.
+
+With --with this VR becomes a second one, or third, of the site of another VR: it serves the hosts of that VR's blocks
+together with it, on the same LAN, and takes over when that one dies. That takes an invite to the site, or an
+administrator's word. Give both the same [[attachment]] gateway in the configuration.`,
 		Example: `  vine join seed.example.org --site osaka --lan eth1
+  vine join seed.example.org --with osaka1 --lan eth1 --invite @ticket
   vine join k5yq7hd2mzraw3cslt4exo6vbn2pjf5g@203.0.113.5 --invite @ticket`,
 		Args: takes("SEED"),
 		RunE: func(c *cobra.Command, args []string) (err error) {
@@ -52,6 +57,7 @@ An invite lets the machine in at once. Otherwise it waits until an administrator
 	f := c.Flags()
 	f.StringVar(&j.name, "name", "", "`NAME` of the VR (default: after the machine); a taken one gets a number")
 	f.StringVar(&j.site, "site", "", "`NAME` of the site (default: as the invite says, else that of the VR)")
+	f.StringVar(&j.with, "with", "", "`NAME` of a VR of the site whose blocks this VR is to share (default: new blocks)")
 	f.StringVar(&j.invite, "invite", "", "invite `TICKET`, @FILE that holds it, or - for standard input")
 	f.StringVar(&j.lan, "lan", "", "`INTERFACE` of the LAN whose hosts this VR serves, such as eth1")
 	f.DurationVar(&j.timeout, "timeout", 0, "give up after this long (default: never)")
@@ -95,7 +101,7 @@ func (j joiner) run(ctx context.Context, e *Env) error {
 	}
 	e.say("the fingerprint of this machine is %s", tables.PublicOf(ed25519.NewKeyFromSeed(identity[:])))
 	joined, err := node.Join(ctx, node.Joining{
-		State: dir, Socket: socket, Streams: underlay.NewStreams(underlay.StreamsConfig{Rand: e.Rand, Log: e.log()}), Proxy: proxyOf(c), Seeds: seeds, Pin: j.seed.pin, Name: j.name, Site: j.site, Token: token,
+		State: dir, Socket: socket, Streams: underlay.NewStreams(underlay.StreamsConfig{Rand: e.Rand, Log: e.log()}), Proxy: proxyOf(c), Seeds: seeds, Pin: j.seed.pin, Name: j.name, Site: j.site, With: j.with, Token: token,
 		Rand: e.Rand, Log: e.log(), Progress: func(text string) { e.say("%s", clean(text)) },
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -124,7 +130,7 @@ func (j *joiner) prepare(e *Env) (config.Config, *configEdit, error) {
 	if host, err := os.Hostname(); err == nil && j.name == "" {
 		j.name = nameFrom(host)
 	}
-	for _, n := range [][2]string{{"VR", j.name}, {"site", j.site}} {
+	for _, n := range [][2]string{{"VR", j.name}, {"site", j.site}, {"VR", j.with}} {
 		if err := checkOptionalName(n[0], n[1]); err != nil {
 			return none, nil, err
 		}

@@ -15,15 +15,16 @@ func newPendingCommand(e *Env) *cobra.Command {
 		name:  "pending",
 		short: "Who waits for admission, and what waits for an answer",
 		long: `Lists the machines that have asked to join and wait for an administrator's word. Compare the
-fingerprint with the one that "vine join" shows on the new machine before you admit it.
+fingerprint with the one that "vine join" shows on the new machine before you admit it. One that asks to share the blocks
+of a VR gets a part of the traffic of that VR's hosts.
 
 Then come the other requests that have no answer yet, and the sites whose consent they wait for: "vine consent" gives
 it, or refuses it.`,
 		get:   (*control.Client).Pending,
-		head:  []string{"FINGERPRINT", "NAME", "SITE", "ASKED", "REASON"},
+		head:  []string{"FINGERPRINT", "NAME", "SITE", "SHARES BLOCKS WITH", "ASKED", "REASON"},
 		empty: "nobody waits for admission",
 		row: func(p control.Pending) []string {
-			return []string{p.Fingerprint, p.Name, p.Site, p.Asked.UTC().Format(time.RFC3339), p.Reason}
+			return []string{p.Fingerprint, p.Name, p.Site, p.With, p.Asked.UTC().Format(time.RFC3339), p.Reason}
 		},
 	}
 	c := joins.command(e)

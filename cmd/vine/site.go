@@ -19,7 +19,7 @@ func newSiteCommand(e *Env) *cobra.Command {
 		Long: `A site says who may put its hosts into which VNs. As long as it has said nothing it wants to be asked
 each time; see "vine consent". "vine sites" lists the sites.`,
 		Example: "  vine site show osaka\n  vine site set osaka --consent ask --allow-vn blue",
-	}, newSiteShowCommand(e), newSiteSetCommand(e))
+	}, newSiteShowCommand(e), newSiteSetCommand(e), newSiteScaleCommand(e))
 }
 
 // completeSite offers the names of sites for the first argument of a command.

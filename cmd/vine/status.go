@@ -65,6 +65,7 @@ func (e *Env) printStatus(s control.Status) error {
 		"port maps", join(s.PortMappings),
 		"streams", strings.Join(s.Streams, " "),
 		"queue-VRs", strings.Join(s.Queues, " "),
+		"gateway", gatewayText(s.Gateways),
 		"serves", strconv.Itoa(s.Clients) + " limited VRs",
 		"draining", yes(s.Draining),
 		"joinable", yes(s.Joinable),

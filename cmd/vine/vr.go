@@ -17,9 +17,11 @@ import (
 	"github.com/vine-mesh/vine/node/capture/hostnet"
 	"github.com/vine-mesh/vine/node/config"
 	"github.com/vine-mesh/vine/node/control"
+	"github.com/vine-mesh/vine/node/gateway"
 	"github.com/vine-mesh/vine/node/hostpage"
 	"github.com/vine-mesh/vine/node/notify"
 	"github.com/vine-mesh/vine/node/state"
+	"github.com/vine-mesh/vine/tables"
 	"github.com/vine-mesh/vine/transport/secure/gcm"
 	"github.com/vine-mesh/vine/transport/underlay"
 )
@@ -35,6 +37,8 @@ type vr struct {
 	notifier *notify.Notifier
 	mapping  func(ctx context.Context) error // nil: the gateway is not asked
 	page     func(ctx context.Context) error // for hosts; nil: there is none
+	gateways []*gateway.Gateway              // shared with other VRs of the site
+	scale    func(ctx context.Context) error // nil: nothing watches the load
 }
 
 // A vrPlan says how to make a vr.
@@ -131,6 +135,19 @@ func newVR(p vrPlan) (made *vr, err error) {
 		o.Attachments = m.attachments
 		o.Delivers = m.delivers
 	}
+	var gateways []*gateway.Gateway
+	var scaler *scaler // nil: nothing watches the load
+	for _, a := range c.Attachments {
+		o.Shared = append(o.Shared, a.Gateway...)
+	}
+	if len(o.Shared) > 0 {
+		o.Gateways = func() []control.Gateway { return describeGateways(made.Node, gateways) }
+		if len(c.Scale.Command) > 0 {
+			scaler = newScaler(c, p.Log)
+			o.Scale = scaler.state
+		}
+		o.Hears = func() []tables.RouterID { return heardEverywhere(gateways) }
+	}
 	if o.Control, err = control.Listen(c.Control); err != nil {
 		return nil, err
 	}
@@ -156,6 +173,16 @@ func newVR(p vrPlan) (made *vr, err error) {
 		m.replace = n.Replace
 	}
 	made = &vr{Node: n, Endpoint: endpoint, machine: m, notifier: notifier}
+	if m != nil {
+		if gateways, err = newGateways(c, n, p.Log); err != nil {
+			return nil, err
+		}
+		made.gateways = gateways
+		if scaler != nil {
+			scaler.node, scaler.gateways = n, gateways
+			made.scale = scaler.run
+		}
+	}
 	if o.Remote != nil {
 		made.API = fmt.Sprintf("https://%s#%s", o.Remote.Addr(), n.Identity().Fingerprint())
 	}
@@ -165,9 +192,10 @@ func newVR(p vrPlan) (made *vr, err error) {
 		}
 	}
 	if c.HostPage.Port() != 0 && m != nil && len(c.Attachments) > 0 {
-		page := hostpage.Config{At: c.HostPage, VR: n, Neighbour: hostnet.Neighbour, Log: p.Log}
+		page := hostpage.Config{At: c.HostPage, VR: n, Neighbour: hostnet.Neighbour, Log: p.Log, Shared: map[string][]netip.Addr{}}
 		for _, a := range c.Attachments {
 			page.Interfaces = append(page.Interfaces, a.Interface)
+			page.Shared[a.Interface] = a.Gateway
 		}
 		made.page = hostpage.New(page).Run
 	}
@@ -206,6 +234,12 @@ func (v *vr) run(ctx context.Context) error {
 	beside = append(beside, v.notifier.Run)
 	if v.page != nil {
 		beside = append(beside, v.page)
+	}
+	if v.scale != nil {
+		beside = append(beside, v.scale)
+	}
+	for _, g := range v.gateways {
+		beside = append(beside, g.Run)
 	}
 	failed := make(chan error, len(beside))
 	for _, run := range beside {

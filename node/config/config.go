@@ -52,6 +52,8 @@ type Config struct {
 	MTU         int // bytes
 	Attachments []Attachment
 
+	Scale Scale
+
 	HostPage netip.AddrPort // port 0: off; without an address: every one of the LAN interfaces
 
 	RPC      netip.AddrPort // invalid: off
@@ -63,6 +65,17 @@ type Config struct {
 
 	LogLevel slog.Level
 	LogJSON  bool
+}
+
+// A Scale says when VRs of the site are started and stopped, and how.
+type Scale struct {
+	Command     []string // program and arguments; empty: nothing watches
+	Measure     string   // "cpu" or "packets"
+	High, Low   float64
+	GrowAfter   time.Duration
+	ShrinkAfter time.Duration
+	Rest        time.Duration
+	Least, Most int
 }
 
 // Alerts is how people are told when something is wrong.
@@ -84,6 +97,7 @@ type Attachment struct {
 	VNs       []string // names; empty: all
 	Device    string   // its own TUN device; empty: the common one
 	Subnets   []netip.Prefix
+	Gateway   []netip.Addr // shared with the other VRs of the site
 }
 
 // DefaultPath returns where the configuration file is looked for: /etc/vine/vine.toml for root,
@@ -132,7 +146,11 @@ func xdg(env, fallback string) string {
 	return filepath.Join(home, fallback)
 }
 
-const lanesMax = 16 // frame.LanesMax
+const (
+	lanesMax    = 16 // frame.LanesMax
+	gatewaysMax = 8  // each is announced by itself
+	sharersMax  = 16 // tables.SharersMax
+)
 
 var nameRE = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
 
@@ -209,6 +227,7 @@ func (raw *rawFile) check(where func(key string) string) (Config, error) {
 		}
 	}
 	c.Attachments = raw.attachments(bad)
+	raw.scale(&c, bad)
 	a := raw.Alerts
 	c.Alerts = Alerts{WebhookKey: a.WebhookKey, MailPassword: a.MailPassword, Hooks: notify.Hooks{
 		Command: a.Command, Webhook: a.Webhook, Mail: notify.Mail{Server: a.MailServer, From: a.MailFrom, To: a.MailTo, User: a.MailUser}}}
@@ -283,6 +302,44 @@ func (raw *rawFile) reach(c *Config, bad func(key, format string, args ...any)) 
 	}
 }
 
+// scale checks when VRs of the site are started and stopped.
+func (raw *rawFile) scale(c *Config, bad func(key, format string, args ...any)) {
+	r := raw.Scale
+	s := Scale{Command: r.Command, Measure: r.Measure, High: float64(r.High), Low: float64(r.Low), Least: r.Least, Most: r.Most}
+	if r.Measure != "cpu" && r.Measure != "packets" {
+		bad("scale.measure", "%q is not one of cpu, packets", r.Measure)
+	}
+	if r.High < 1 || r.Measure == "cpu" && r.High > 100 {
+		bad("scale.high", "%d is not a load: 1 to 100 percent, or packets a second", r.High)
+	}
+	if r.Low < 1 || r.Low > r.High/2 {
+		bad("scale.low", "%d is not between 1 and half of scale.high, %d: with one VR fewer the others would be above that soon", r.Low, r.High/2)
+	}
+	for _, d := range []struct {
+		key, text string
+		to        *time.Duration
+	}{{"scale.grow_after", r.GrowAfter, &s.GrowAfter}, {"scale.shrink_after", r.ShrinkAfter, &s.ShrinkAfter}, {"scale.rest", r.Rest, &s.Rest}} {
+		var err error
+		if *d.to, err = time.ParseDuration(d.text); err != nil || *d.to < time.Second || *d.to > 24*time.Hour {
+			bad(d.key, "%q is not between 1s and 24h", d.text)
+		}
+	}
+	if r.Least < 1 || r.Least > sharersMax {
+		bad("scale.least", "%d is not between 1 and %d", r.Least, sharersMax)
+	}
+	if r.Most < r.Least || r.Most > sharersMax {
+		bad("scale.most", "%d is not between scale.least and %d", r.Most, sharersMax)
+	}
+	shares := false
+	for _, a := range c.Attachments {
+		shares = shares || len(a.Gateway) > 0
+	}
+	if len(r.Command) > 0 && (r.Command[0] == "" || !shares) {
+		bad("scale.command", "it needs a program, and an attachment with a gateway that VRs share: the VR that answers for it decides")
+	}
+	c.Scale = s
+}
+
 // ParseRate reads a rate in bits per second, such as 500kbit, 100Mbit or 1Gbit; "" is 0.
 func ParseRate(text string) (int64, error) {
 	if text == "" {
@@ -307,7 +364,7 @@ func ParseRate(text string) (int64, error) {
 
 func (raw *rawFile) attachments(bad func(key, format string, args ...any)) []Attachment {
 	var list []Attachment
-	seen := map[string]bool{}
+	seen, gateways := map[string]bool{}, map[netip.Addr]bool{}
 	for _, a := range raw.Attachment {
 		if a.Interface == "" || len(a.Interface) > 15 {
 			bad("attachment.interface", "%q is not an interface name", a.Interface)
@@ -331,6 +388,20 @@ func (raw *rawFile) attachments(bad func(key, format string, args ...any)) []Att
 				bad("attachment.subnets", "%q is not a prefix such as 192.168.1.0/24", text)
 			}
 			at.Subnets = append(at.Subnets, p)
+		}
+		for _, text := range a.Gateway {
+			addr, err := netip.ParseAddr(text)
+			switch {
+			case err != nil || addr.Zone() != "" || addr.Is4In6() || addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback() || addr.IsLinkLocalUnicast():
+				bad("attachment.gateway", "%q is not an address such as 192.168.1.254 or fd00::fe", text)
+			case gateways[addr]:
+				bad("attachment.gateway", "%s stands twice", addr)
+			}
+			gateways[addr] = true
+			at.Gateway = append(at.Gateway, addr)
+		}
+		if len(a.Gateway) > gatewaysMax {
+			bad("attachment.gateway", "%d addresses, at most %d", len(a.Gateway), gatewaysMax)
 		}
 		list = append(list, at)
 	}

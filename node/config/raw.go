@@ -11,6 +11,7 @@ type rawFile struct {
 	Capture    rawCapture      `toml:"capture" doc:"How packets of the LAN reach this VR."`
 	Attachment []rawAttachment `toml:"attachment" doc:"LAN interfaces that this VR serves. Without any, one attachment serves every VN."`
 	HostPage   rawHostPage     `toml:"host_page" doc:"The page for hosts, which only they can reach: curl http://GATEWAY/"`
+	Scale      rawScale        `toml:"scale" doc:"A command that starts one more VR of this site when there is much to do, and stops one when there is little. Where VRs share a gateway address; the one that answers for it decides."`
 	Queue      rawQueue        `toml:"queue" doc:"Queue-VRs: relays for sites that can only dial out."`
 	Gossip     rawGossip       `toml:"gossip" doc:"Membership and the stock serf command."`
 	Authority  rawAuthority    `toml:"authority" doc:"Used only on the VR that holds the authority key."`
@@ -60,7 +61,20 @@ type rawAttachment struct {
 	Interface string   `toml:"interface" doc:"LAN interface, such as eth1." def:"\"\""`
 	VNs       []string `toml:"vns" doc:"Names of the VNs served here. Empty: all." def:"[]"`
 	Subnets   []string `toml:"subnets" doc:"Networks of this LAN that lie inside the ViNe space, because its hosts are members of VNs by the addresses that they have anyway. Only with tun and tap." def:"[]"`
+	Gateway   []string `toml:"gateway" doc:"Addresses, one of each family, that the VRs of this site which share blocks have together as the gateway of hosts: one of them answers for it, and another within a second when that one dies. The same at all of them, and an address of no other machine." def:"[]"`
 	Device    string   `toml:"device" doc:"A device of its own, needed where one local address is in two VNs: the name for tun and tap. Empty: the common one." def:"\"\""`
+}
+
+type rawScale struct {
+	Command     []string `toml:"command" doc:"Program and arguments; grow or shrink follows as the last one. vine site scale --help says what it is told. Empty: nothing watches." def:"[]"`
+	Measure     string   `toml:"measure" doc:"cpu: processor time of the VR in percent of the processors that its lanes can use; packets: packets that it sends to and gets from other sites, a second." def:"\"cpu\""`
+	High        int      `toml:"high" doc:"Above this there are too few VRs." def:"80"`
+	Low         int      `toml:"low" doc:"Below this there are too many; at most half of high." def:"20"`
+	GrowAfter   string   `toml:"grow_after" doc:"How long the load has to be above high." def:"\"30s\""`
+	ShrinkAfter string   `toml:"shrink_after" doc:"How long the load has to be below low." def:"\"10m\""`
+	Rest        string   `toml:"rest" doc:"Pause after the command has run." def:"\"5m\""`
+	Least       int      `toml:"least" doc:"VRs that stay in any case." def:"1"`
+	Most        int      `toml:"most" doc:"VRs that there may be; at most 16." def:"2"`
 }
 
 type rawGossip struct {

@@ -37,7 +37,7 @@ func (r *router) Status(context.Context) (control.Status, error) {
 		Space:  []netip.Prefix{netip.MustParsePrefix("10.192.0.0/10")},
 		Blocks: []netip.Prefix{netip.MustParsePrefix("10.192.7.0/24")}, Endpoints: []netip.AddrPort{endpoint},
 		Started: time.Date(2026, 11, 23, 6, 0, 0, 0, time.UTC), Members: 3, Problems: []string{},
-		Streams: []string{}, PortMappings: []netip.AddrPort{}, Queues: []string{},
+		Streams: []string{}, PortMappings: []netip.AddrPort{}, Queues: []string{}, Gateways: []control.Gateway{}, Scale: []control.Scale{},
 		Packets: control.Packets{Sent: 12, Lanes: []control.Lane{}, Drops: map[string]uint64{"no-route": 2}},
 	}, r.fail
 }

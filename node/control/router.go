@@ -125,8 +125,33 @@ type Status struct {
 	Documents     int              `json:"documents"`
 	Root          string           `json:"root"`        // fingerprint of the set of documents
 	TrustStale    bool             `json:"trust_stale"` // no current head: nobody new is trusted
+	Gateways      []Gateway        `json:"gateways"`    // addresses that VRs of the site share
+	Scale         []Scale          `json:"scale"`       // one, or none: nothing watches the load
 	Problems      []string         `json:"problems"`    // what an operator should look at
 	Packets       Packets          `json:"packets"`
+}
+
+// A Gateway is the gateway addresses that VRs of a site share on one LAN.
+type Gateway struct {
+	Interface string       `json:"interface"`
+	Addresses []netip.Addr `json:"addresses"`
+	Held      bool         `json:"held"`  // this VR answers for them
+	Hears     []string     `json:"hears"` // the other VRs that are heard on the LAN
+}
+
+// A Scale is how VRs of the site are started and stopped by load.
+type Scale struct {
+	Measure string    `json:"measure"` // "cpu" or "packets"
+	Load    float64   `json:"load"`    // of this VR: percent, or packets a second
+	High    float64   `json:"high"`
+	Low     float64   `json:"low"`
+	VRs     int       `json:"vrs"` // alive, with this one
+	Least   int       `json:"least"`
+	Most    int       `json:"most"`
+	Leads   bool      `json:"leads"`   // this VR decides
+	Last    string    `json:"last"`    // what was last done: "grow", "shrink"; empty: nothing yet
+	At      time.Time `json:"at"`      // when that was done
+	Outcome string    `json:"outcome"` // of the command: "done", or what is wrong
 }
 
 // Packets counts packets since the start.
@@ -252,6 +277,7 @@ type Pending struct {
 	Fingerprint string    `json:"fingerprint"`
 	Name        string    `json:"name"`
 	Site        string    `json:"site"`
+	With        string    `json:"with"` // the VR whose blocks it asks to share; empty: none
 	Asked       time.Time `json:"asked"`
 	Reason      string    `json:"reason"`
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+
+	"github.com/vine-mesh/vine/tables"
 )
 
 // cacheBits: 128 places of two pairs are more than the flows that a lane has at work at once, and 20 KiB, which leaves room
@@ -12,12 +14,18 @@ const cacheBits = 7
 
 // A Cache remembers which VN, delivery set and path MTU Decide has found for pairs of hosts, so that the packets of a flow
 // are looked up once. What is remembered holds for one Snapshot: with another all is forgotten, so that a Cache never
-// decides otherwise than Decide. It remembers nothing that was dropped, and nothing where a policy looks at each packet.
+// decides otherwise than Decide, but for which router of a delivery set a flow goes to: see flows. It remembers nothing that was
+// dropped, and of pairs nothing where a policy looks at each packet.
 //
 // The zero value is ready to use. A Cache belongs to one goroutine.
 type Cache struct {
 	of    *Snapshot
 	pairs [1 << cacheBits][2]pair
+	flows *flows // nil: none was needed yet
+
+	// Prefer, if it is not nil, names the router of a delivery set that a packet for it should go to, before any draw; zero: none.
+	// It must not allocate, nor keep b.
+	Prefer func(vn tables.VNID, b []byte) tables.RouterID
 }
 
 // A pair is what is known of packets from one host to another.
@@ -26,7 +34,7 @@ type pair struct {
 	attachment int
 	network    *network // nil: nothing is known
 	set        *delivery
-	pathMTU    int
+	pathMTU    int // where the set has one router
 }
 
 // DecideSuper is the function DecideSuper.

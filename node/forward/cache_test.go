@@ -22,7 +22,7 @@ func TestCacheDecidesTheSame(t *testing.T) {
 			if s, err := NewSnapshot(fed[r]); err == nil {
 				strict := *s
 				strict.policy = func(vn tables.VNID, p Packet) bool { return p.Length < 1000 }
-				vrs = append(vrs, s, s.WithPathMTU(map[tables.RouterID]int{1: 700, 2: 1281, 3: 1400, 4: 9000}), &strict)
+				vrs = append(vrs, s, s.WithLinks(map[tables.RouterID]int{1: 700, 2: 1281, 3: 1400, 4: 9000}, nil), &strict)
 			}
 		}
 		if len(vrs) == 0 {

@@ -132,8 +132,8 @@ func TestSnapshotReads(t *testing.T) {
 	if s.PathMTU(2) != 1400 || s.PathMTU(3) != MinMTU {
 		t.Error("PathMTU")
 	}
-	next := s.WithPathMTU(map[tables.RouterID]int{2: 1, 3: 1 << 20})
+	next := s.WithLinks(map[tables.RouterID]int{2: 1, 3: 1 << 20}, nil)
 	if next.PathMTU(2) != 640 || next.PathMTU(3) != 65575 || s.PathMTU(2) != 1400 {
-		t.Error("WithPathMTU")
+		t.Error("WithLinks")
 	}
 }

@@ -92,8 +92,15 @@ func decide(s *Snapshot, c *Cache, attachment int, b []byte, longest int) Decisi
 		d.Local = true
 		return d
 	}
-	d.To = set.routers[0]
-	d.PathMTU = found.pathMTU
+	d.To, d.PathMTU = set.routers[0], found.pathMTU
+	if len(set.routers) > 1 {
+		if flow := flowOf(n.id, &p, b); c != nil {
+			d.To = c.member(s, n.id, set, flow, b)
+		} else {
+			d.To = s.choose(n.id, set, flow)
+		}
+		d.PathMTU = s.PathMTU(d.To)
+	}
 	if longest == 0 {
 		longest = p.Length
 	}
@@ -117,7 +124,7 @@ func (s *Snapshot) find(attachment int, p *Packet) (found pair, drop Drop) {
 	if found.network, found.set, drop = s.route(vns, *p); drop != DropNone {
 		return found, drop
 	}
-	if !found.set.self {
+	if !found.set.self && len(found.set.routers) == 1 {
 		found.pathMTU = s.PathMTU(found.set.routers[0])
 	}
 	return found, DropNone

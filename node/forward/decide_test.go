@@ -309,9 +309,9 @@ func TestDecideFit(t *testing.T) {
 			if test.mtu == 0 {
 				delete(paths, 2)
 			}
-			s, b := s.WithPathMTU(paths), udp("172.16.0.10", "172.16.10.11", test.length)
+			s, b := s.WithLinks(paths, nil), udp("172.16.0.10", "172.16.10.11", test.length)
 			if test.six {
-				s, b = v6.WithPathMTU(paths), udp("fd01::5", "fd02::5", test.length)
+				s, b = v6.WithLinks(paths, nil), udp("fd01::5", "fd02::5", test.length)
 			} else if test.df {
 				b = withFlags(b, 0x4000)
 			}

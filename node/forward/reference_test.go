@@ -96,7 +96,8 @@ func memberAt(vn VNInput, a netip.Addr) (attachment int, ok bool) {
 	return 0, false
 }
 
-func referenceDecide(in Input, attachment int, p plainPacket) Decision {
+// referenceDecide says what becomes of p. Of a delivery set any router may get it: chosen is the one that did.
+func referenceDecide(in Input, attachment int, p plainPacket, chosen tables.RouterID) Decision {
 	vns := slices.Clone(in.VNs)
 	slices.SortFunc(vns, func(a, b VNInput) int { return int(a.ID) - int(b.ID) })
 	local := false
@@ -125,6 +126,9 @@ func referenceDecide(in Input, attachment int, p plainPacket) Decision {
 			return d
 		}
 		d.To, d.PathMTU = routers[0], 1280
+		if slices.Contains(routers, chosen) {
+			d.To = chosen
+		}
 		if mtu, ok := in.PathMTU[d.To]; ok {
 			d.PathMTU = mtu
 		}
@@ -301,7 +305,8 @@ func TestAgainstReference(t *testing.T) {
 				}
 			}
 			attachment := rng.IntN(vrs[at].Attachments())
-			got, want := Decide(vrs[at], attachment, b), referenceDecide(fed[at], attachment, p)
+			got := Decide(vrs[at], attachment, b)
+			want := referenceDecide(fed[at], attachment, p, got.To)
 			parsed := got.Packet
 			got.Packet = Packet{}
 			if got != want {

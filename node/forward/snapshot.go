@@ -81,6 +81,7 @@ type Snapshot struct {
 	lndt   []map[netip.Addr][]*network // by attachment: VNs of the host, those that are closing first, then by ID
 	vns    map[tables.VNID]*network
 	paths  map[tables.RouterID]int
+	avoid  map[Member]struct{}
 	policy Policy
 }
 
@@ -142,12 +143,4 @@ func (s *Snapshot) PathMTU(router tables.RouterID) int {
 		return MinMTU
 	}
 	return min(max(mtu, pathMTUMin), pathMTUMax)
-}
-
-// WithPathMTU returns a Snapshot that differs from s only in its path MTUs. It shares the
-// tables, so it costs nothing however large they are. The caller must not change paths later.
-func (s *Snapshot) WithPathMTU(paths map[tables.RouterID]int) *Snapshot {
-	next := *s
-	next.paths = paths
-	return &next
 }

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -195,8 +196,8 @@ func (p *Page) script(v *visit, s control.Standing, host control.LANHost, window
 	return "set -e\ncase $(uname -s) in\nDarwin)\n(\n" + mac + ")\n;;\n*)\n(\n" + linux + ")\n;;\nesac\n", err
 }
 
-// gateway returns an address of the VR on the machine's LAN of one family, not itself in the ViNe space; if it can be, the
-// one that was called.
+// gateway returns an address of the VR on the machine's LAN of one family, not itself in the ViNe space; if it can be, one that
+// it shares with others, or else the one that was called.
 func (p *Page) gateway(v *visit, s control.Standing, ipv4 bool) (netip.Addr, bool) {
 	fits := func(a netip.Addr) bool {
 		for _, space := range s.Space {
@@ -206,10 +207,7 @@ func (p *Page) gateway(v *visit, s control.Standing, ipv4 bool) (netip.Addr, boo
 		}
 		return a.Is4() == ipv4 && a.IsGlobalUnicast()
 	}
-	if fits(v.local) {
-		return v.local, true
-	}
-	for _, a := range p.addresses(v.door.iface) {
+	for _, a := range slices.Concat(p.Shared[v.door.iface], []netip.Addr{v.local}, p.addresses(v.door.iface)) {
 		if fits(a) {
 			return a, true
 		}

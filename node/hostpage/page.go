@@ -30,7 +30,9 @@ type Config struct {
 	VR         VR
 	// Neighbour returns the MAC of a machine on an interface, as the kernel's table of neighbours has it; empty: none.
 	Neighbour func(iface string, addr netip.Addr) (hosts.MAC, error)
-	Log       *slog.Logger
+	// Shared are gateway addresses that the VR may have on an interface for a while, with others.
+	Shared map[string][]netip.Addr
+	Log    *slog.Logger
 }
 
 // A Page is the page of one VR. New starts nothing.
@@ -63,7 +65,8 @@ const (
 func New(c Config) *Page {
 	return &Page{
 		Config: c, times: times{5 * time.Second, 5 * time.Second, 10 * time.Second, 10 * time.Second},
-		listen: listenOn, provoke: provoke, addresses: interfaceAddresses,
+		listen: listenOn, provoke: provoke,
+		addresses: func(iface string) []netip.Addr { return append(interfaceAddresses(iface), c.Shared[iface]...) },
 		index: func(name string) int {
 			i, err := net.InterfaceByName(name)
 			if err != nil {

@@ -15,9 +15,11 @@ import (
 type Flow struct {
 	From, To *Site
 	Src, Dst netip.Addr
-	At, ToAt int // attachments of the two hosts
-	Size     int // of the payload; zero: just the number
+	At, ToAt int     // attachments of the two hosts
+	Size     int     // of the payload; zero: just the number
+	Also     []*Site // VRs that share the blocks of To, and so may deliver in its place
 	sent     []time.Time
+	by       []*Site     // who delivered, by packet number
 	texts    []string    // what was sent, by packet number
 	got      []time.Time // by packet number; zero: not yet
 	Twice    int         // packets that came again
@@ -64,7 +66,7 @@ func (f *Flow) send() {
 		text += strings.Repeat("x", pad)
 	}
 	f.sent = append(f.sent, time.Now())
-	f.got = append(f.got, time.Time{})
+	f.got, f.by = append(f.got, time.Time{}), append(f.by, nil)
 	f.texts = append(f.texts, text)
 	f.From.Send(f.At, f.Src, f.Dst, text)
 }
@@ -117,7 +119,7 @@ func (w *World) sort(now time.Time, s *Site, at int, b []byte) {
 		return
 	}
 	f := w.flows[flow]
-	if f.To != s || f.ToAt != at || f.Src != p.Src || f.Dst != p.Dst || n >= len(f.got) || p.Payload != f.texts[n] {
+	if f.To != s && !slices.Contains(f.Also, s) || f.ToAt != at || f.Src != p.Src || f.Dst != p.Dst || n >= len(f.got) || p.Payload != f.texts[n] {
 		w.Strays = append(w.Strays, p)
 		return
 	}
@@ -125,7 +127,18 @@ func (w *World) sort(now time.Time, s *Site, at int, b []byte) {
 		f.Twice++
 		return
 	}
-	f.got[n] = now
+	f.got[n], f.by[n] = now, s
+}
+
+// By returns the VRs that delivered packets that were sent since a time, in order of their names.
+func (f *Flow) By(since time.Time) (by []string) {
+	for i, at := range f.sent {
+		if !at.Before(since) && f.by[i] != nil && !slices.Contains(by, f.by[i].Name) {
+			by = append(by, f.by[i].Name)
+		}
+	}
+	slices.Sort(by)
+	return by
 }
 
 // Sent returns the number of packets sent.

@@ -99,10 +99,12 @@ type Site struct {
 	Joined    node.Joined
 	Root      ed25519.PrivateKey // the root key, at the founding site
 	PathMTU   int
-	Adjust    func(*node.Settings) // changes what the VR is started with; may be nil
-	Alerts    node.Alerter         // who is told of alerts; may be nil
-	Closed    bool                 // answers no newcomer
-	Pin       string               // of the federation that it means to join
+	Adjust    func(*node.Settings)     // changes what the VR is started with; may be nil
+	Closed    bool                     // answers no newcomer
+	Pin       string                   // of the federation that it means to join
+	With      *Site                    // whose blocks it is to share, as a VR of the same site; nil: nobody's
+	Hears     func() []tables.RouterID // which VRs that share its blocks it hears on the LAN; nil: it does not listen
+	Alerts    node.Alerter             // who is told of alerts; may be nil
 	cancel    context.CancelFunc
 	ended     chan error
 	Log       *slog.Logger
@@ -167,6 +169,34 @@ func (w *World) Join(name string, seed *Site) *Site {
 	return s
 }
 
+// JoinWith makes a second VR of a site, admitted by the administrator, and starts it.
+func (w *World) JoinWith(name string, seed, with *Site) *Site {
+	w.T.Helper()
+	s := w.site(name)
+	s.With = with
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	joined := make(chan error, 1)
+	go func() { joined <- s.Enrol(ctx, seed.Endpoint(), "") }()
+	founder := w.Sites[0]
+	w.Eventually(name+" asks", time.Minute, func() bool {
+		list, err := founder.API().Pending(ctx)
+		if err != nil || len(list) == 0 {
+			return false
+		}
+		if list[0].With != with.Name {
+			w.T.Fatalf("%s asks: %+v", name, list[0])
+		}
+		w.Must(founder, policy.OpAdmit, policy.AdmitArgs{Fingerprint: list[0].Fingerprint})
+		return true
+	})
+	if err := <-joined; err != nil {
+		w.T.Fatalf("join %s: %v", name, err)
+	}
+	s.Start()
+	return s
+}
+
 // NewSite returns a site that has yet to join.
 func (w *World) NewSite(name string) *Site { return w.site(name) }
 
@@ -215,8 +245,12 @@ func (s *Site) Enrol(ctx context.Context, seed netip.AddrPort, token string) err
 		return err
 	}
 	defer socket.Close()
+	site, with := s.Name, ""
+	if s.With != nil {
+		site, with = "", s.With.Name
+	}
 	s.Joined, err = node.Join(ctx, node.Joining{
-		State: dir, Socket: socket, Seeds: []netip.AddrPort{seed}, Name: s.Name, Site: s.Name, Token: token, Pin: s.Pin,
+		State: dir, Socket: socket, Seeds: []netip.AddrPort{seed}, Name: s.Name, Site: site, With: with, Token: token, Pin: s.Pin,
 		Rand: s.World.random, Log: s.Log, Progress: func(text string) { s.Log.Info(text) },
 	})
 	return err
@@ -249,6 +283,7 @@ func (s *Site) Start() {
 		Fresh:    func(netip.Addr) (underlay.Socket, error) { return s.Host.Listen(0) },
 		Settings: node.Settings{Kind: s.Kind, Serve: true, Joinable: !s.Closed, PathMTU: s.PathMTU, AutoAdmit: s.World.AutoAdmit},
 	}
+	o.Hears = s.Hears
 	o.Alerts = s.Alerts
 	if s.Adjust != nil {
 		s.Adjust(&o.Settings)

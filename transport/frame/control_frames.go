@@ -37,6 +37,7 @@ const (
 	KindDialBack     Kind = 22
 	KindDialFor      Kind = 23
 	KindDialled      Kind = 24 // the answer to a dial back
+	KindApart        Kind = 25
 	frameHeaderLen        = 3
 	reportLen             = 16
 	grantLen              = 8

@@ -129,6 +129,7 @@ var vectors = []vector{
 	{"frame-dial-back", frame.DialBack{Token: [8]byte(run(1, 8)), Helper: 19}, 0, body(frame.KindDialBack, frame.ParseDialBack)},
 	{"frame-dial-for", frame.DialFor{Token: [8]byte(run(1, 8)), Router: 17, Endpoint: netip.MustParseAddrPort("192.0.2.1:8463")}, 0, body(frame.KindDialFor, frame.ParseDialFor)},
 	{"frame-dialled", frame.Dialled{Token: [8]byte(run(1, 8)), Helper: 19}, 0, body(frame.KindDialled, frame.ParseDialled)},
+	{"frame-apart", frame.Apart{Apart: true}, 0, body(frame.KindApart, frame.ParseApart)},
 	{"gossip-dial-back", dialBack(run(1, 8)), 0, parseDialBack},
 	{"gossip-relay", passOn{19, string(sealed{frame.Gossip{Piece: 1, Pieces: 3, Sender: 17, Counter: 5<<40 | 12}, string(run(0xa0, 21))}.Append(nil))}, 5, parsePassOn},
 }

@@ -35,4 +35,7 @@ func (h Host) Remove() error { return errNotLinux }
 // Neighbour fails: only Linux is supported.
 func Neighbour(string, netip.Addr) (hosts.MAC, error) { return "", errNotLinux }
 
+// Own fails: only Linux is supported.
+func Own(string, []netip.Addr, bool) error { return errNotLinux }
+
 func isReadOnly(error) bool { return false }
