@@ -43,4 +43,5 @@ night:
     VINE_NIGHT=1 go test -count=1 -timeout 60m -v -run '^TestCrashPoints$' ./node
     VINE_NIGHT=1 go test -count=1 -run '^TestDrill' ./cmd/vine
     just soak
+    VINE_NIGHT=1 go test -timeout 60m ./simulations/sim
     .ci/fuzz 10m

@@ -48,3 +48,46 @@ func TestScale(t *testing.T) {
 	t.Logf("%d VRs, %d minutes: %v, %.1f million events a second, %d MB from the system, %d allocations", n, minutes, took.Round(time.Millisecond),
 		float64(r.Events)/took.Seconds()/1e6, m.Sys>>20, m.Mallocs)
 }
+
+// BenchmarkEvents is one event of 1,000 VRs, of which one dies now and then.
+func BenchmarkEvents(b *testing.B) {
+	s := plain(1000)
+	s.Duration = 1000 * time.Hour
+	s.Groups[0].Churn = scenario.Churn{Kind: "exponential", Session: 5 * time.Hour, Away: 10 * time.Minute}
+	e, err := New(s, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for e.now < e.warm {
+		e.step()
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		e.step()
+	}
+}
+
+// TestEventsDoNotAllocate: in 100,000 events of 300 VRs of which some come and go there are few allocations, those of
+// production's state machines.
+func TestEventsDoNotAllocate(t *testing.T) {
+	s := plain(300)
+	s.Duration = 1000 * time.Hour
+	s.Groups[0].Churn = scenario.Churn{Kind: "exponential", Session: 2 * time.Hour, Away: 10 * time.Minute}
+	e, err := New(s, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for e.now < e.warm+int64(time.Minute) {
+		e.step()
+	}
+	const events = 100_000
+	n := testing.AllocsPerRun(1, func() {
+		for range events {
+			e.step()
+		}
+	})
+	t.Logf("%.3f allocations an event", n/events)
+	if n > events/20 {
+		t.Errorf("%v allocations in %d events", n, events)
+	}
+}

@@ -119,7 +119,7 @@ func (e *Engine) gossip(v int32) {
 		n++
 	}
 	for _, to := range chosen[:n] {
-		e.send(v, to, 0, nil)
+		e.tellMember(v, to)
 	}
 	if len(r.broadcasts) > 0 || len(r.rumours) > 0 {
 		if n == 0 && r.members == 0 {

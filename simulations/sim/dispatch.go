@@ -6,7 +6,7 @@ type eventKind uint8
 const (
 	_             eventKind = iota
 	evPacket                // to a comes packet b
-	evProbe                 // the next probe
+	evProbe                 // the next probe, of chain c
 	evIndirect              // a probe had no direct answer
 	evProbeEnd              // nor an indirect one
 	evGossip                // a tick of gossip
@@ -63,6 +63,9 @@ var dull = [...]bool{evProbe: true, evGossip: true, evPacket: true, evView: true
 // take does what an event says.
 func (e *Engine) take(ev event) {
 	if ofLife[ev.kind] && e.vrs[ev.a].life != ev.b {
+		return
+	}
+	if (ev.kind == evProbe || ev.kind == evIndirect || ev.kind == evProbeEnd) && e.vrs[ev.a].probes != ev.c {
 		return
 	}
 	if !dull[ev.kind] {

@@ -41,6 +41,18 @@ func (e *Engine) addDocument(kind documentKind, of int32, size int32) int32 {
 	return n
 }
 
+// docName names a document for people.
+func (e *Engine) docName(doc int32) string {
+	switch d := &e.docs[doc]; d.kind {
+	case linkRecord:
+		return "the link record of " + e.name(d.of)
+	case revocation:
+		return "the revocation of " + e.name(d.of)
+	default:
+		return "the " + [...]string{vnHeader: "header", vnManifest: "manifest", vnFragment: "fragment"}[d.kind] + " of " + e.vns[d.of].name
+	}
+}
+
 // version returns which version of a document a VR holds, 0: none.
 func (e *Engine) version(v, doc int32) uint32 {
 	if d := &e.docs[doc]; d.held != nil {
@@ -79,7 +91,7 @@ func (e *Engine) hold(v, doc int32, version uint32) bool {
 		return false
 	}
 	if version < have {
-		e.broke(invariantBack, "%s goes from version %d back to %d of %s", e.name(v), have, version, d.key)
+		e.broke(invariantBack, "%s goes from version %d back to %d of %s", e.name(v), have, version, e.docName(doc))
 		return false
 	}
 	r := &e.vrs[v]
@@ -153,7 +165,7 @@ func (e *Engine) takeRumours(r *vr, p int32, limit int) (used int) {
 		switch {
 		case misfits >= misfitsMax:
 			kept = append(kept, u)
-		case u.sent >= most:
+		case u.sent >= most && !e.defects.keepsRumours:
 		case cost > limit-used:
 			misfits++
 			kept = append(kept, u)
@@ -162,7 +174,7 @@ func (e *Engine) takeRumours(r *vr, p int32, limit int) (used int) {
 			if count++; count <= rumoursInPacket && len(pk.messages) < 255 {
 				pk.messages = append(pk.messages, message{kind: sayRumour, subject: u.doc, from: pk.from, number: u.version})
 			}
-			if u.sent++; u.sent < most {
+			if u.sent++; u.sent < most || e.defects.keepsRumours {
 				again = append(again, u)
 			}
 		}
@@ -185,6 +197,7 @@ func (e *Engine) takeRumours(r *vr, p int32, limit int) (used int) {
 func (e *Engine) hearRumour(v, doc int32, holder int32, version uint32) {
 	have := e.version(v, doc)
 	switch {
+	case e.defects.noEntropy && e.rnd.below(2) == 0:
 	case version == have || version < have && !e.defects.rollBack:
 	case e.inline(doc):
 		e.hold(v, doc, version)

@@ -25,7 +25,7 @@ type vr struct {
 	probeGood                   bool
 	awareness, missing          int8
 
-	life    int32 // grows with each start and end, so that timers of a former life are known
+	life    int32 // grows with each start and end, so that timers of a former life are known; odd while it runs
 	churned int
 
 	number                        uint32 // its incarnation
@@ -33,7 +33,7 @@ type vr struct {
 	probeNext, probeStride        int32
 	probeLeft, probed             int32
 	probedNumber                  uint32
-	exchanges                     int32
+	exchanges, probes             int32 // probes is the chain of probes: a new one after a pause
 	nextID                        uint32
 	phase                         int64
 	since, downAt, resumed, fault int64 // its start, its end, the end of its pause, the last of these or of its relay
@@ -153,7 +153,7 @@ func New(s *scenario.Scenario, seed uint64) (*Engine, error) {
 		q: newEventQueue(), net: newNetwork(s, seed, groupOf), vrs: make([]vr, n), base: make([]belief, n), colOf: make([]int32, n),
 		freePacket: -1, freePull: -1, docOf: map[tables.DocKey]int32{}, revocationOf: make([]int32, n), isQueue: make([]bool, n), isLimited: make([]bool, n),
 		here: make([]bool, n), lives: make([]int32, n), places: make([][queuesWanted]place, n),
-		elections: map[uint64][]mesh.QueueCandidate{}, police: true, trace: [2]uint64{seed, 0x7472616365},
+		elections: map[uint64][]mesh.QueueCandidate{}, electionEpoch: 1, police: true, trace: [2]uint64{seed, 0x7472616365},
 		groupLies: groupLies, groupNATs: groupNATs, anyLiar: anyLiar,
 		docBytes: int64(n) * (400 + 300 + linkRecordBytes + 3*memoryDocument),
 	}
@@ -188,6 +188,7 @@ func (e *Engine) found() {
 	for _, vn := range e.s.VNs {
 		n := e.newNetwork(vn.Name)
 		n.members, n.signed = append(n.members, e.groupMembers(vn.Groups, vn.Sample)), append(n.signed, 0)
+		n.with = append(n.with, nil)
 		for v := range n.installed {
 			n.installed[v] = 1
 		}
@@ -274,16 +275,10 @@ func (e *Engine) name(v int32) string {
 func (e *Engine) Run(until func() bool, p result.Progress) result.Run {
 	whole := false
 	for e.broken == nil {
-		ev, ok := e.q.next()
-		if !ok || ev.at > e.end {
+		if !e.step() {
 			e.now, whole = e.end, true
 			break
 		}
-		e.now = max(e.now, ev.at)
-		e.events++
-		e.trace[0] = finish(e.trace[0] ^ uint64(ev.at) ^ uint64(ev.kind)<<56)
-		e.trace[1] = finish(e.trace[1] + (uint64(uint32(ev.a))<<32 | uint64(uint32(ev.b))) + uint64(uint32(ev.c))*0x9e3779b97f4a7c15)
-		e.take(ev)
 		if e.events&0xffff == 0 {
 			if p != nil {
 				p(time.Duration(e.now), e.events)
@@ -294,4 +289,18 @@ func (e *Engine) Run(until func() bool, p result.Progress) result.Run {
 		}
 	}
 	return e.result(whole && e.broken == nil)
+}
+
+// step takes the next event; false if the scenario is over.
+func (e *Engine) step() bool {
+	ev, ok := e.q.next()
+	if !ok || ev.at > e.end {
+		return false
+	}
+	e.now = max(e.now, ev.at)
+	e.events++
+	e.trace[0] = finish(e.trace[0] ^ uint64(ev.at) ^ uint64(ev.kind)<<56)
+	e.trace[1] = finish(e.trace[1] + (uint64(uint32(ev.a))<<32 | uint64(uint32(ev.b))) + uint64(uint32(ev.c))*0x9e3779b97f4a7c15)
+	e.take(ev)
+	return true
 }

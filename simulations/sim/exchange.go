@@ -11,17 +11,17 @@ type pull struct {
 
 // linkBytes is what a new link between two VRs costs each of them until it is closed again.
 func (e *Engine) linkBytes() int64 {
-	return handshakeBytes/2 + linkLife/((idleProbeLeast+idleProbeMost)/2)*linkProbeBytes
+	return handshakeBytes/2*(1+linkLife/rekeyEvery) + pathMTUBytes + linkLife/((idleProbeLeast+idleProbeMost)/2)*linkProbeBytes
 }
 
 // startExchange begins the anti-entropy that a View asked for. It ends when as many round trips are over as the real
 // comparison takes, or after streamPatience if nobody answers.
 func (e *Engine) startExchange(v, peer int32) {
-	if !e.meets(v, peer) {
+	if !e.meets(v, peer) || e.defects.noEntropy {
 		e.q.add(e.now+streamPatience, evExchangeEnd, v, e.vrs[v].life, -1-peer)
 		return
 	}
-	rtt := 2 * e.net.base(v, peer)
+	rtt := 2 * e.net.steady(v, peer)
 	rounds := int64(2) // handshake, roots
 	if e.vrs[v].root != e.vrs[peer].root {
 		rounds += int64(reconcileTurns(e.levels()))
@@ -117,7 +117,7 @@ func (e *Engine) startPull(v, holder int32, keys []tables.DocKey) {
 	}
 	after := streamPatience
 	if e.meets(v, holder) {
-		after = 4 * e.net.base(v, holder)
+		after = 4 * e.net.steady(v, holder)
 	}
 	e.q.add(e.now+after, evPullEnd, v, e.vrs[v].life, n)
 }
@@ -145,7 +145,7 @@ func (e *Engine) pullEnd(v, life, n int32) {
 
 // startPushPull has memberlist join a peer: an exchange of states, after a handshake and a round trip.
 func (e *Engine) startPushPull(v, peer int32) {
-	e.q.add(e.now+4*e.net.base(v, peer), evPushPull, v, e.vrs[v].life, peer)
+	e.q.add(e.now+4*e.net.steady(v, peer), evPushPull, v, e.vrs[v].life, peer)
 }
 
 // settledExchanges is how many exchanges of states a VR has made that has run for long.

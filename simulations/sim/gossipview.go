@@ -160,6 +160,17 @@ func (e *Engine) act(v int32, actions []mesh.Action) {
 	}
 }
 
+// linkUp tells the Views of two VRs that a link between them has come up, where gossip does not believe the other alive: one of
+// them has just started, or a split has ended.
+func (e *Engine) linkUp(a, b int32) {
+	for _, side := range [2][2]int32{{a, b}, {b, a}} {
+		v, peer := side[0], side[1]
+		if r := &e.vrs[v]; r.view != nil && e.look(v, peer).state > suspect && !e.revokedBy(v, peer) {
+			e.view(v, mesh.PeerLinked{Peer: routerOf(peer)})
+		}
+	}
+}
+
 // wantPull tells the View that a document has to be fetched.
 func (e *Engine) wantPull(v, holder, doc int32, version uint32) {
 	if e.vrs[v].view != nil {

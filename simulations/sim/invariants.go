@@ -25,7 +25,7 @@ type defects struct {
 	rollBack       bool // an older version of a document is taken
 	gossipCloses   bool // what gossip says closes a link
 	keepsDead      bool // a limited VR does not notice a silent queue-VR
-	noEntropy      bool // no anti-entropy, and rumours are not passed on
+	noEntropy      bool // no anti-entropy, and every second rumour is not heard
 	keepsRumours   bool // rumours never leave the queue
 	believesClaims bool // what a queue-VR says of its bandwidth is its measurement
 }
@@ -63,7 +63,7 @@ func (e *Engine) tell(ev event) string {
 	case evSuspicion:
 		return fmt.Sprintf(" %s of %s", e.name(ev.a), e.name(ev.b))
 	case evInstall:
-		return fmt.Sprintf(" %s: %s version %d", e.name(ev.a), e.docs[ev.b].key, ev.c)
+		return fmt.Sprintf(" %s: %s, version %d", e.name(ev.a), e.docName(ev.b), ev.c)
 	case evLinked, evAttached, evSilent:
 		return fmt.Sprintf(" %s: queue-VR %s", e.name(ev.a), e.name(ev.c))
 	case evExchangeEnd, evPushPull:
@@ -163,7 +163,7 @@ func (e *Engine) converged(doc int32, version uint32) {
 	later := int64(0)
 	for v := range e.vrs {
 		r := &e.vrs[v]
-		if !r.joined || r.paused || r.leaving || d.held[v] >= version {
+		if !r.joined || r.paused || r.leaving || r.revoked || d.held[v] >= version { // nobody talks to the revoked
 			continue
 		}
 		since := max(e.lastPartition(), r.since, r.resumed, e.lossUntil)
@@ -177,7 +177,7 @@ func (e *Engine) converged(doc int32, version uint32) {
 			since = e.now
 		}
 		if e.now-since >= bound {
-			e.broke(invariantConverge, "%s does not hold version %d of %s", e.name(int32(v)), version, d.key)
+			e.broke(invariantConverge, "%s does not hold version %d of %s", e.name(int32(v)), version, e.docName(doc))
 			return
 		}
 		later = max(later, since)

@@ -76,7 +76,7 @@ func (e *Engine) join(v int32) {
 // run begins the timers of a VR that knows others.
 func (e *Engine) run(v int32, settled bool) {
 	r := &e.vrs[v]
-	e.q.add(e.now+e.rnd.below(probeInterval), evProbe, v, r.life, 0)
+	e.q.add(e.now+e.rnd.below(probeInterval), evProbe, v, r.life, r.probes)
 	e.q.add(e.now+e.rnd.below(reconnectEvery), evReconnect, v, r.life, 0)
 	e.firstExchange(v, settled)
 	e.startView(v)
@@ -140,10 +140,10 @@ func (e *Engine) resume(v int32) {
 	r.paused = false
 	e.moved(v)
 	r.resumed, r.fault = e.now, e.now
-	r.gossiping = false
 	e.wakeGossip(v)
+	r.probes++
 	if r.joined {
-		e.q.add(e.now, evProbe, v, r.life, 0)
+		e.q.add(e.now, evProbe, v, r.life, r.probes)
 	}
 	e.touchQueue(v)
 }

@@ -14,7 +14,8 @@ import (
 type limited struct {
 	state  *path.Attachments
 	short  []int32 // the short list
-	epoch  uint64  // of the election when it was made
+	epoch  uint64  // of the election when it was looked at
+	key    uint64  // of what v believes of the candidates, when the list was made
 	uses   []use
 	list   [queuesWanted]int32 // announced, -1: none
 	first  int32               // of list, before
@@ -69,8 +70,9 @@ func (e *Engine) startLimited(v int32) {
 	}
 	l.state = path.NewAttachments(routerOf(v), queuesWanted)
 	l.uses, l.short, l.epoch = l.uses[:0], l.short[:0], 0
+	l.key = 0
 	l.list, l.first = [queuesWanted]int32{-1, -1}, -1
-	l.gap, l.tokens, l.filled = e.now, recordBurst*recordEvery, e.now
+	l.gap, l.tokens, l.filled, l.recordDue = e.now, recordBurst*recordEvery, e.now, false
 	l.due = 0
 	e.planQueues(v, e.now+e.rnd.below(int64(2e8)))
 }
@@ -92,7 +94,9 @@ func (e *Engine) stopLimited(v int32) {
 // release frees the place of a client.
 func (e *Engine) release(u *use) {
 	if u.served && e.vrs[u.queue].life == u.life {
-		e.vrs[u.queue].clients--
+		if e.vrs[u.queue].clients--; e.vrs[u.queue].clients == clientsMax-1 {
+			e.electionEpoch++ // it was full
+		}
 	}
 	u.served = false
 }
@@ -108,14 +112,17 @@ func (e *Engine) planQueues(v int32, at int64) {
 
 // electedOf returns who v holds for elected. All VRs that believe the same of the candidates have the same answer,
 // so it is computed once.
-func (e *Engine) electedOf(v int32) []mesh.QueueCandidate {
-	key := uint64(0)
+func (e *Engine) electedOf(v int32, l *limited) (elected []mesh.QueueCandidate, key uint64) {
+	if e.electionEpoch == l.epoch {
+		return nil, l.key // nobody has changed his mind of any candidate
+	}
+	l.epoch = e.electionEpoch
 	for i, q := range e.queueVRs {
 		bits := uint64(b2i(e.queueAlive(v, q)) | b2i(e.vrs[q].clients >= clientsMax)<<1 | b2i(e.revokedBy(v, q))<<2)
 		key = finish(key ^ bits ^ uint64(i)<<3)
 	}
 	if elected, ok := e.elections[key]; ok {
-		return elected
+		return elected, key
 	}
 	candidates := make([]mesh.QueueCandidate, 0, len(e.queueVRs))
 	for _, q := range e.queueVRs {
@@ -128,12 +135,12 @@ func (e *Engine) electedOf(v int32) []mesh.QueueCandidate {
 		})
 	}
 	ids := mesh.Elect(candidates)
-	elected := slices.DeleteFunc(candidates, func(c mesh.QueueCandidate) bool { return !slices.Contains(ids, c.Router) })
+	elected = slices.DeleteFunc(candidates, func(c mesh.QueueCandidate) bool { return !slices.Contains(ids, c.Router) })
 	if len(e.elections) >= 256 {
 		clear(e.elections)
 	}
 	e.elections[key] = elected
-	return elected
+	return elected, key
 }
 
 func (e *Engine) queueAlive(v, q int32) bool { return e.look(v, q).state <= suspect }
@@ -145,11 +152,11 @@ func (e *Engine) decide(v int32) {
 	if l.due != e.now || r.paused {
 		return
 	}
-	if e.electionEpoch != l.epoch || len(l.short) == 0 {
-		l.epoch = e.electionEpoch
+	if elected, key := e.electedOf(v, l); key != l.key || len(l.short) == 0 {
+		l.key = key
 		l.short = l.short[:0]
-		for _, id := range mesh.Shortlist(e.electedOf(v), routerOf(v), e.name(v), func(id tables.RouterID) (time.Duration, bool) {
-			return time.Duration(2 * e.net.base(v, vrOf(id))), true
+		for _, id := range mesh.Shortlist(elected, routerOf(v), e.name(v), func(id tables.RouterID) (time.Duration, bool) {
+			return time.Duration(2 * e.net.steady(v, vrOf(id))), true
 		}, shortLen) {
 			l.short = append(l.short, vrOf(id))
 		}
@@ -218,7 +225,7 @@ func (e *Engine) measure(v int32, l *limited, q int32) path.QueueMeasure {
 		u.score = e.throughput(v, q)
 		u.score += u.score / 100 * (e.rnd.below(21) - 10) // measurements err by a tenth
 		u.scored = e.now
-		u.rtt = 2*e.net.base(v, q) + e.rnd.below(e.net.jitter)
+		u.rtt = 2*e.net.steady(v, q) + e.rnd.below(e.net.jitter)
 	}
 	if u.linked {
 		m.RTT = time.Duration(u.rtt)
@@ -333,7 +340,7 @@ func (e *Engine) dial(v int32, u *use) {
 		}
 		after += int64(600 * time.Millisecond)
 	}
-	e.q.add(e.now+after+2*e.net.base(v, u.queue), evLinked, v, u.nonce, u.queue)
+	e.q.add(e.now+after+2*e.net.steady(v, u.queue), evLinked, v, u.nonce, u.queue)
 }
 
 // linked continues what waited for a link.
@@ -343,10 +350,11 @@ func (e *Engine) linked(v, nonce, q int32) {
 		return
 	}
 	u.linked, u.linkedAt, u.life, u.served = true, e.now, e.vrs[q].life, false
-	u.rtt = 2 * e.net.base(v, q)
+	u.rtt = 2 * e.net.steady(v, q)
 	if u.wanted {
 		e.ask(v, u)
 	}
+	e.linkUp(v, q)
 	e.planQueues(v, e.now+int64(time.Millisecond))
 }
 
@@ -356,7 +364,7 @@ func (e *Engine) ask(v int32, u *use) {
 		u.asked = e.now
 	}
 	e.vrs[v].sent += attachBytes
-	after := 2 * e.net.base(v, u.queue)
+	after := 2 * e.net.steady(v, u.queue)
 	for range 8 {
 		if !e.net.loses(&e.rnd, v, u.queue) && !e.net.loses(&e.rnd, u.queue, v) {
 			break
@@ -378,7 +386,9 @@ func (e *Engine) attached(v, nonce, q int32) {
 		u.refused = e.now
 	} else {
 		u.accepted, u.served = true, true
-		e.vrs[q].clients++
+		if e.vrs[q].clients++; e.vrs[q].clients == clientsMax {
+			e.electionEpoch++
+		}
 	}
 	e.planQueues(v, e.now+int64(time.Millisecond))
 	e.checkRelay(v)
@@ -396,6 +406,9 @@ func (e *Engine) touchQueue(q int32) {
 	}
 	if !e.vrs[q].up {
 		e.vrs[q].clients = 0
+	}
+	if e.here[q] && !slices.ContainsFunc(e.queueVRs, func(o int32) bool { return o != q && e.here[o] }) {
+		e.queueBack = e.now // the first that there is
 	}
 	for _, v := range e.limitedVRs {
 		if u := e.vrs[v].limited.use(q); u != nil && e.vrs[v].up {
@@ -431,7 +444,7 @@ func (e *Engine) hush(v int32, u *use) {
 // silent is when a limited VR gives up a link, unless it answers again.
 func (e *Engine) silent(v, nonce, q int32) {
 	u := e.vrs[v].limited.use(q)
-	if u == nil || u.nonce != nonce || e.reaches(v, u) {
+	if u == nil || u.nonce != nonce || e.reaches(v, u) || e.defects.keepsDead {
 		return
 	}
 	e.release(u)

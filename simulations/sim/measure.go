@@ -92,6 +92,7 @@ type measures struct {
 	counts                            struct{ withdrawn, switches, crashes, restarts, leaves int64 }
 	series                            []result.Series
 	sentAt                            int64 // bytes of all at the last sample
+	gossiped                          int64 // packets of gossip of all, ever
 	reach                             struct {
 		should, do       int64
 		kinds            [4]int64

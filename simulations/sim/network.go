@@ -87,6 +87,9 @@ func (n *network) place() {
 	}
 }
 
+// steady returns the latency one way between two VRs as it is now, without jitter.
+func (n *network) steady(a, b int32) int64 { return n.base(a, b) + n.slowed[a] + n.slowed[b] }
+
 // delay draws how long one packet takes.
 func (n *network) delay(s *source, a, b int32) int64 {
 	return n.base(a, b) + s.below(n.jitter) + n.slowed[a] + n.slowed[b]

@@ -11,7 +11,7 @@ func (e *Engine) probe(v int32) {
 	}
 	t := e.nextTarget(v)
 	if t < 0 {
-		e.q.add(e.now+probeInterval, evProbe, v, r.life, 0)
+		e.q.add(e.now+probeInterval, evProbe, v, r.life, r.probes)
 		return
 	}
 	have := e.look(v, t)
@@ -24,11 +24,11 @@ func (e *Engine) probe(v int32) {
 	if good {
 		r.awareness = max(r.awareness-1, 0)
 		e.hearRoot(v, t)
-		e.q.add(e.now+probeInterval, evProbe, v, r.life, 0)
+		e.q.add(e.now+probeInterval, evProbe, v, r.life, r.probes)
 		return
 	}
 	r.probed, r.probedNumber = t, have.number
-	e.q.add(e.now+probeTimeout, evIndirect, v, r.life, 0)
+	e.q.add(e.now+probeTimeout, evIndirect, v, r.life, r.probes)
 }
 
 // pings sends a ping from v to t and the ack back, each with what its sender has to tell, and reports whether the ack
@@ -55,9 +55,9 @@ func (e *Engine) carry(a, b int32, n int, extra *message, after int64) (int64, b
 	}
 	n += e.fill(a, p, packetMax-compoundHead-n)
 	delay, ok := e.transit(a, b, n)
-	if !ok {
+	if !ok || !e.sift(p) {
 		e.dropPacket(p)
-		return 0, false
+		return delay, ok
 	}
 	e.q.add(e.now+after+delay, evPacket, b, p, 0)
 	return delay, true
@@ -120,7 +120,6 @@ func gcd(a, b int32) int32 {
 func (e *Engine) indirect(v int32) {
 	r := &e.vrs[v]
 	if r.paused {
-		r.probeGood, r.missing = false, indirectChecks // nothing comes in
 		return
 	}
 	t := r.probed
@@ -141,8 +140,8 @@ func (e *Engine) indirect(v int32) {
 			continue
 		}
 		if e.pings(h, t, pingBytes, ackBytes, nil, probeTimeout) {
-			back, ok := e.transit(h, v, ackBytes-16)
-			rtt := 2 * e.net.base(h, t)
+			back, ok := e.transit(h, v, bareAckBytes)
+			rtt := 2 * e.net.steady(h, t)
 			good = good || ok && ask+rtt+back < limit
 			continue
 		}
@@ -152,14 +151,14 @@ func (e *Engine) indirect(v int32) {
 		}
 	}
 	// The ping over a stream: a handshake, then the ping. Streams make losses good.
-	if e.meets(v, t) && 4*e.net.base(v, t) < limit {
+	if e.meets(v, t) && 4*e.net.steady(v, t) < limit {
 		good = true
 	}
 	r.probeGood, r.missing = good, int8(n-nacks)
 	if n == 0 {
 		r.missing = 1
 	}
-	e.q.add(e.now+limit, evProbeEnd, v, r.life, 0)
+	e.q.add(e.now+limit, evProbeEnd, v, r.life, r.probes)
 }
 
 // probeEnd is the end of a probe that had no direct answer.
@@ -174,7 +173,7 @@ func (e *Engine) probeEnd(v int32) {
 		r.awareness = min(r.awareness+r.missing, awarenessMost)
 		e.hearSuspect(v, r.probed, r.probedNumber, v)
 	}
-	e.q.add(e.now, evProbe, v, r.life, 0)
+	e.q.add(e.now, evProbe, v, r.life, r.probes)
 }
 
 // meets reports whether a stream between two VRs would come about now.

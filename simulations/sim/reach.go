@@ -1,6 +1,10 @@
 package sim
 
-import "github.com/vine-mesh/vine/simulations/result"
+import (
+	"fmt"
+
+	"github.com/vine-mesh/vine/simulations/result"
+)
 
 // A pair is two hosts of a network, at two VRs, whose packets are followed.
 type pair struct {
@@ -9,6 +13,7 @@ type pair struct {
 	linked  bool
 	kind    pathKind
 	lives   [2]int32 // of the two, when the link came up
+	silent  int64    // since when nothing comes over the link, 0: it does
 	badFrom int64    // since when no path works although one should, 0: it works
 }
 
@@ -100,9 +105,10 @@ func (e *Engine) follow(p *pair) bool {
 	}
 	kind := e.pathOf(p.a, p.b, p.linked)
 	if kind == noPath || !e.receives(p.b) {
-		if p.linked && e.now-p.badFrom > activeQuiet+activeDead && p.badFrom > 0 {
-			p.linked = false
+		if p.silent == 0 {
+			p.silent = e.now
 		}
+		p.linked = p.linked && e.now-p.silent < activeQuiet+activeDead
 		return false
 	}
 	if kind == relayed && !e.hops(p) {
@@ -114,7 +120,12 @@ func (e *Engine) follow(p *pair) bool {
 	if members := p.net.uses(p.b); members == nil || !members.has(p.a) || !members.has(p.b) {
 		e.broke(invariantIsolation, "%s takes a packet of %s in %s, which does not hold both there", e.name(p.b), e.name(p.a), p.net.name)
 	}
-	p.linked, p.kind = true, kind
+	if !p.linked {
+		e.vrs[p.a].sent += handshakeBytes / 2
+		e.vrs[p.b].sent += handshakeBytes / 2
+		e.linkUp(p.a, p.b)
+	}
+	p.linked, p.kind, p.silent = true, kind, 0
 	p.lives = [2]int32{e.vrs[p.a].life, e.vrs[p.b].life}
 	return true
 }
@@ -183,14 +194,48 @@ func (e *Engine) followPairs() {
 		if do || bound == 0 {
 			continue
 		}
+		if !e.feasible(p) {
+			p.badFrom = e.now
+		}
 		if since := max(p.badFrom, e.fault, e.vrs[p.a].fault, e.vrs[p.b].fault); e.now-since > bound {
-			e.broke(invariantReach, "%s does not reach %s in %s, %v after the last fault", e.name(p.a), e.name(p.b), p.net.name, seconds(e.now-since))
+			e.broke(invariantReach, "%s does not reach %s in %s, %v after the last fault: %s", e.name(p.a), e.name(p.b), p.net.name, seconds(e.now-since), e.why(p))
 		}
 	}
 	if e.recording() {
 		e.reach.sumShould += e.reach.should
 		e.reach.sumDo += e.reach.do
 	}
+}
+
+// feasible reports whether the network allows a pair a path at all: without a queue-VR on its side of a split a limited VR has none.
+func (e *Engine) feasible(p *pair) bool {
+	return !e.isLimited[p.b] && bestPath(e.nat(p.a), e.nat(p.b)) != relayed || e.queueThere(p.b) || e.isLimited[p.a] && e.queueThere(p.a)
+}
+
+// why tells what keeps the packets of a pair from arriving.
+func (e *Engine) why(p *pair) string {
+	for _, v := range [2]int32{p.a, p.b} {
+		if !e.admits(p.net, v, p.a, p.b) {
+			return fmt.Sprintf("%s uses version %d of it", e.name(v), p.net.installed[v])
+		}
+	}
+	l := e.vrs[p.b].limited
+	if l == nil || l.record < 0 {
+		return "no path"
+	}
+	names := func(list [queuesWanted]int32) (s string) {
+		for _, q := range list {
+			if q >= 0 {
+				s += " " + e.name(q)
+				if !e.hasClient(q, p.b) {
+					s += " (serves it not)"
+				}
+			}
+		}
+		return s
+	}
+	return fmt.Sprintf("the record it holds, version %d, names%s; the newest, %d, names%s; attached to%s", e.version(p.a, l.record), names(e.listOf(p.a, p.b)),
+		e.docs[l.record].latest, names(l.announced[0].list), names(l.list))
 }
 
 // bestPath is the path that two sites end on by their translators, as docs/paths.md has measured it.

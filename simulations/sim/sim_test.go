@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -76,7 +77,7 @@ func mixed(n int) *scenario.Scenario {
 		{At: 430 * time.Second, Do: "vn-create", VN: "late", Groups: []string{"core", "cone"}},
 		{At: 450 * time.Second, Do: "vn-shutdown", VN: "late"},
 	}
-	s.Bounds = scenario.Bounds{Reach: 2 * time.Minute, Relay: 90 * time.Second, Converge: 2 * time.Minute, Memory: 64 << 20}
+	s.Bounds = scenario.Bounds{Reach: 30 * time.Second, Relay: 45 * time.Second, Converge: 30 * time.Second, Memory: 64 << 20}
 	return s
 }
 
@@ -107,9 +108,33 @@ func show(t testing.TB, r result.Run) {
 	t.Log(r.Counts)
 }
 
+// TestMixed runs many seeds of a scenario with all there is; no invariant may break.
 func TestMixed(t *testing.T) {
-	for _, n := range []int{60, 200} {
-		r := run(t, mixed(n), 1)
-		show(t, r)
+	seeds := 4
+	if os.Getenv("VINE_NIGHT") != "" {
+		seeds = 500
+	}
+	for seed := range seeds {
+		r := run(t, mixed(60), uint64(seed))
+		if r.Broken != nil || !r.Whole {
+			show(t, r)
+			t.Fatalf("seed %d is broken", seed)
+		}
+		if seed > 0 {
+			continue
+		}
+		if testing.Verbose() {
+			show(t, r)
+		}
+		for _, d := range r.Distributions {
+			if d.Count == 0 {
+				t.Errorf("%s: nothing was measured", d.Name)
+			}
+		}
+		for _, s := range r.Series {
+			if len(s.Values) != int(r.Virtual/s.Every) {
+				t.Errorf("%s has %d values in %v", s.Name, len(s.Values), r.Virtual)
+			}
+		}
 	}
 }

@@ -41,16 +41,20 @@ func (e *Engine) hearSuspect(v, s int32, number uint32, from int32) {
 			c.from[1] = from
 		}
 		c.heard++
-		c.timer++
 		col.changed = e.now
-		e.q.add(max(e.now, c.since+e.suspicion(v, int(c.heard), k)), evSuspicion, v, s, int32(c.timer))
+		// The timer that there is comes before the new end, unless it has come once already.
+		if end := c.since + e.suspicion(v, int(c.heard), k); e.now >= c.since+e.suspicion(v, k, k) {
+			e.q.add(max(e.now, end), evSuspicion, v, s, int32(c.timer))
+		}
 		e.queueBroadcast(v, message{kind: saySuspect, subject: s, from: from, number: number})
 		return
 	}
 	e.queueBroadcast(v, message{kind: saySuspect, subject: s, from: from, number: number})
 	e.become(v, col, c, suspect, number)
 	c.from, c.heard = [2]int32{from, -1}, 0
-	e.q.add(e.now+e.suspicion(v, 0, e.wanted(v)), evSuspicion, v, s, int32(c.timer))
+	// Confirmations nearly always bring it to its shortest. So the timer looks after that time, and again if need be.
+	k := e.wanted(v)
+	e.q.add(e.now+e.suspicion(v, k, k), evSuspicion, v, s, int32(c.timer))
 }
 
 // wanted is how many confirmations bring a suspicion to its shortest.
@@ -93,6 +97,10 @@ func (e *Engine) suspicionOver(v, s, timer int32) {
 	}
 	if e.vrs[v].paused {
 		e.q.add(e.now+probeInterval, evSuspicion, v, s, timer) // its clock is late
+		return
+	}
+	if end := c.since + e.suspicion(v, int(c.heard), e.wanted(v)); e.now < end {
+		e.q.add(end, evSuspicion, v, s, timer)
 		return
 	}
 	e.hearDead(v, s, c.number, v)

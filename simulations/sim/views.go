@@ -102,7 +102,7 @@ func (e *Engine) agreed(c *column) (belief, bool) {
 	var b belief
 	first := true
 	for v := range c.cells {
-		if !e.vrs[v].up || int32(v) == c.subject {
+		if e.lives[v]&1 == 0 || int32(v) == c.subject { // it does not run
 			continue
 		}
 		have := belief{c.cells[v].number, min(c.cells[v].state, dead)}

@@ -16,6 +16,13 @@ type vnet struct {
 	members   []set
 	signed    []int64
 	installed []uint32
+	// with[n-1] are the versions of other networks without which version n is not installed: of a merge or a split.
+	with [][]partner
+}
+
+type partner struct {
+	net     *vnet
+	version uint32
 }
 
 // A set is a set of VRs.
@@ -99,6 +106,7 @@ func (e *Engine) newNetwork(name string) *vnet {
 func (e *Engine) publish(n *vnet, members set) {
 	n.members = append(n.members, members)
 	n.signed = append(n.signed, e.now)
+	n.with = append(n.with, nil)
 	e.docs[n.manifest].size = int32(min(manifestFixed+manifestEach*len(members.list()), 256<<10))
 	e.fault = max(e.fault, e.now)
 	for _, doc := range []int32{n.fragment, n.manifest, n.header} {
@@ -155,16 +163,22 @@ func (e *Engine) operateVN(ev *scenario.Event) {
 			return
 		}
 		into := e.network(ev.Into)
-		if into == nil {
+		switch {
+		case ev.Into == "":
+			into = n
+		case into == nil:
 			into = e.newNetwork(ev.Into)
 		}
 		all := n.now().join(with.now())
+		together := []*vnet{into}
 		for _, o := range []*vnet{n, with} {
 			if o != into {
 				e.publish(o, newSet(len(e.vrs)))
+				together = append(together, o)
 			}
 		}
 		e.publish(into, all)
+		bind(together)
 		e.samplePairs(into)
 	case "vn-split":
 		into := e.network(ev.Into)
@@ -181,8 +195,26 @@ func (e *Engine) operateVN(ev *scenario.Event) {
 		}
 		e.publish(n, stay)
 		e.publish(into, go_)
+		bind([]*vnet{n, into})
 		e.samplePairs(into)
 	}
+}
+
+// bind has the last versions of networks be installed together.
+func bind(nets []*vnet) {
+	for _, n := range nets {
+		for _, o := range nets {
+			if o != n {
+				last := len(n.with) - 1
+				n.with[last] = append(n.with[last], partner{o, uint32(len(o.members))})
+			}
+		}
+	}
+}
+
+// complete reports whether v holds all documents of a version of a network, or of a later one.
+func (e *Engine) complete(v int32, n *vnet, version uint32) bool {
+	return e.version(v, n.header) >= version && e.version(v, n.manifest) >= version && e.version(v, n.fragment) >= version
 }
 
 // install takes a document into use at a VR that has stored it.
@@ -196,17 +228,26 @@ func (e *Engine) install(v, doc int32, version uint32) {
 	}
 }
 
-// installVN uses the version of the header that a VR holds if all of it is here: whole or not at all.
+// installVN uses the version of the header that a VR holds if all of it is here: whole or not at all, and together with what it
+// was merged with or split from.
 func (e *Engine) installVN(v int32, n *vnet) {
 	version := e.version(v, n.header)
-	if version <= n.installed[v] || e.version(v, n.manifest) < version || e.version(v, n.fragment) < version {
+	if version <= n.installed[v] || !e.complete(v, n, version) {
 		return
+	}
+	for _, p := range n.with[version-1] {
+		if !e.complete(v, p.net, p.version) {
+			return
+		}
 	}
 	was := n.uses(v)
 	n.installed[v] = version
 	members := n.members[version-1]
 	if signed := n.signed[version-1]; e.recording() && (members.has(v) || was != nil && was.has(v)) && e.vrs[v].since <= signed {
 		e.converge.add(e.now - signed)
+	}
+	for _, p := range n.with[version-1] {
+		e.installVN(v, p.net)
 	}
 }
 
