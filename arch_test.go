@@ -77,6 +77,7 @@ var rooms = map[string]room{
 	"node/vr":                  {pure: true, imports: "tables"},
 	"simulations":              {imports: "simulations/result simulations/real simulations/scenario simulations/sim", homes: "golang.org/x/sys"},
 	"simulations/real":         {imports: "node/control node/nodetest policy simulations/result simulations/scenario tables transport/transporttest"},
+	"simulations/report":       {imports: "simulations/result"},
 	"simulations/result":       {pure: true},
 	"simulations/scenario":     {pure: true, imports: "internal/tomlfile"},
 	"simulations/sim":          {pure: true, imports: "mesh simulations/result simulations/scenario tables transport/frame transport/path"},

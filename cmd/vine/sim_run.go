@@ -24,8 +24,9 @@ func newSimRunCommand(e *Env) *cobra.Command {
 runs gave: of each quantity the mean over the seeds, and how far the mean of all seeds is from it at
 most, with 95 % confidence (Student's t).
 
-With --out the runs go into a new directory: runs.jsonl, one run a line, which holds the scenario's
-name and hash, the engine, the seed and the version of vine, and the scenario itself. Ctrl-C ends the
+With --out the runs go into a new directory: report.html, a page to look at; charts/*.svg; runs.csv; and
+runs.jsonl, one run a line, which holds the scenario's name and hash, the engine, the seed and the
+version of vine; and the scenario itself. Ctrl-C ends the
 runs that are under way; what they have is kept, marked as not whole.
 
 Exit codes: 0, all runs are whole and every invariant held. 1, an invariant did not hold: running again
@@ -102,6 +103,11 @@ func (o *simRun) run(ctx context.Context, e *Env, name string) error {
 	}
 	if len(runs) == 0 {
 		return ctx.Err()
+	}
+	if out != nil {
+		if err := writeReport(o.out, s, runs); err != nil {
+			return err
+		}
 	}
 	summary := result.Summarise(runs)
 	if e.json {

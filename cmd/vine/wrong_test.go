@@ -17,7 +17,7 @@ import (
 // usual are right values of the arguments that commands name in their Use line, and of flags without which they do not begin.
 var usual = map[string]string{
 	"NAME": "blue", "OTHER": "1", "NUMBER": "1", "ADDRESS": "10.192.0.10", "ADDRESS...": "10.192.0.10", "VR": "tokyo", "SITE": "east", "VN": "blue", "USER": "ann",
-	"FINGERPRINT": strings.Repeat("b", 32), "REQUEST": "3f9a01c2", "ID": "3", "ID...": "3", "SCENARIO": "vn-change-loss", "DIRECTORY": "results", "FILE": "file", "SEED": "203.0.113.5",
+	"FINGERPRINT": strings.Repeat("b", 32), "REQUEST": "3f9a01c2", "ID": "3", "ID...": "3", "SCENARIO": "vn-change-loss", "DIRECTORY": "results", "DIRECTORY...": "results", "NEW": "new", "FILE": "file", "SEED": "203.0.113.5",
 	"--into": "green", "--out": "out", "--key": strings.Repeat("b", 32), "--role": "eu", "--scope": "vn/blue",
 }
 
