@@ -109,6 +109,7 @@ type Site struct {
 	ended     chan error
 	Log       *slog.Logger
 	hostCount int
+	killed    bool // and not started since
 }
 
 func (w *World) site(name string) *Site {
@@ -269,6 +270,10 @@ func (s *Site) open() *state.Dir {
 func (s *Site) Start() {
 	t := s.World.T
 	t.Helper()
+	if s.killed {
+		s.killed = false
+		s.eachOther(s.World.Net.Join)
+	}
 	socket, err := s.Host.Listen(Port)
 	if err != nil {
 		t.Fatal(err)
@@ -319,18 +324,19 @@ func (s *Site) Stop() {
 	s.Node = nil
 }
 
-// Kill ends the site's VR without a word to anybody: what it sends from now on is lost.
+// Kill ends the site's VR without a word to anybody: what it sends from now on is lost, also what is under way when it has ended. It
+// is cut off until it starts again.
 func (s *Site) Kill() {
 	s.World.T.Helper()
-	for _, other := range s.World.Sites {
-		if other != s {
-			s.World.Net.Cut(s.Host, other.Host)
-		}
-	}
+	s.eachOther(s.World.Net.Cut)
+	s.killed = true
 	s.Stop()
+}
+
+func (s *Site) eachOther(do func(a, b transporttest.Node)) {
 	for _, other := range s.World.Sites {
 		if other != s {
-			s.World.Net.Join(s.Host, other.Host)
+			do(s.Host, other.Host)
 		}
 	}
 }
