@@ -26,7 +26,8 @@ links, which come and go, are cut off and change their VNs, in virtual time. No 
 A scenario is a TOML file; docs/simulations.md says what stands in it. Some come with vine: vine sim list.
 The model is fast, and the same seed gives the same run on every machine.`,
 	}
-	c.AddCommand(newSimListCommand(e), newSimShowCommand(e), newSimRunCommand(e), newSimReplayCommand(e), newSimPlotCommand(e), newSimMergeCommand(e))
+	c.AddCommand(newSimListCommand(e), newSimShowCommand(e), newSimRunCommand(e), newSimReplayCommand(e), newSimPlotCommand(e), newSimMergeCommand(e),
+		newSimSweepCommand(e), newSimRowCommand(e), newSimCollectCommand(e))
 	return c
 }
 
