@@ -95,8 +95,8 @@ func hostsOf(sites []*nodetest.Site) (list []transporttest.Node) {
 	return list
 }
 
-// TestSplitHeals: the federation splits in two for an hour, and for thirty (by day for seven: longer than the
-// six that serf remembers who is gone), and the authority's side
+// TestSplitHeals: the federation splits in two for thirty hours (by day for seven: longer than the
+// six that serf remembers who is gone), at night for one too, and the authority's side
 // changes what there is. Traffic inside each side goes on; afterwards both sides find each other and all
 // hold the same, by themselves.
 func TestSplitHeals(t *testing.T) {
@@ -105,9 +105,12 @@ func TestSplitHeals(t *testing.T) {
 		sites int
 		split time.Duration
 	}{
-		{"1 h", scaled(6, 20), time.Hour},
-		{"long", scaled(4, 12), time.Duration(scaled(3, 30)) * time.Hour},
+		{"long", scaled(4, 12), time.Duration(scaled(7, 30)) * time.Hour},
+		{"1 h", 20, time.Hour},
 	} {
+		if tc.name == "1 h" && scaled(0, 1) == 0 {
+			continue
+		}
 		t.Run(tc.name, func(t *testing.T) {
 			inWorld(t, 72, func(t *testing.T, w *nodetest.World) {
 				sites := w.Prepared(tc.sites)

@@ -188,6 +188,7 @@ func TestGossipLies(t *testing.T) {
 		}
 		w.Run(time.Minute, time.Second, flows...)
 		evil.Kill()
+		evil.Plug()
 		p := newImpostor(t, evil)
 		defer p.close()
 		// What gossip says of the liar itself, and does with it, is no matter.

@@ -36,6 +36,7 @@ func TestGossipRelayAbused(t *testing.T) {
 					t.Fatal("a and b do not gossip")
 				}
 				evil.Kill()
+				evil.Plug()
 				p := newImpostor(t, evil)
 				defer p.close()
 				var carried atomic.Int64

@@ -262,6 +262,7 @@ func newHostile(t *testing.T, w *nodetest.World) *hostile {
 		t.Fatal("no honest traffic")
 	}
 	evil.Kill()
+	evil.Plug()
 	h.impostor = newImpostor(t, evil)
 	h.link(h.a, 2)
 	w.Settle(time.Second)

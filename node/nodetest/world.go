@@ -270,10 +270,7 @@ func (s *Site) open() *state.Dir {
 func (s *Site) Start() {
 	t := s.World.T
 	t.Helper()
-	if s.killed {
-		s.killed = false
-		s.eachOther(s.World.Net.Join)
-	}
+	s.Plug()
 	socket, err := s.Host.Listen(Port)
 	if err != nil {
 		t.Fatal(err)
@@ -331,6 +328,15 @@ func (s *Site) Kill() {
 	s.eachOther(s.World.Net.Cut)
 	s.killed = true
 	s.Stop()
+}
+
+// Plug has others reach the host of a killed VR again, for somebody else to use it. Nothing of the VR is under way any more then.
+func (s *Site) Plug() {
+	if s.killed {
+		s.killed = false
+		time.Sleep(time.Second)
+		s.eachOther(s.World.Net.Join)
+	}
 }
 
 func (s *Site) eachOther(do func(a, b transporttest.Node)) {

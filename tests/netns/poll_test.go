@@ -27,6 +27,7 @@ func TestPollModes(t *testing.T) {
 		{"tcp-poll", [2]netns.Kind{netns.Symmetric, netns.UDPBlocked}, []string{"tls", "tcp"}},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
+			t.Parallel()
 			f := netns.New(t)
 			for range 2 {
 				enrol(t, f, netns.SiteOption{Tables: netns.Streams})

@@ -79,7 +79,7 @@ func TestKeysAndClocks(t *testing.T) {
 		before[s.Name] = downs(s)
 	}
 
-	long, pause := 33*time.Second, 2*time.Second
+	long, pause := 26*time.Second, 1500*time.Millisecond
 	if night() {
 		long, pause = 10*time.Minute, 12*time.Second
 	}
